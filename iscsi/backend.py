@@ -1,0 +1,121 @@
+"""What every way of exporting zvols must offer. A backend is one value that satisfies ``Backend``.
+
+All of it is pure: steps and queries go out, facts come in; ``xvmstore`` runs them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from iscsi.model import Group, LogicalUnit, Target, TargetLayout, TargetSetup, View
+from remote.script import Query, Secret, Step, Word
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One dom0 that may use a volume: its host group, its initiator, and what it must know (CHAP)."""
+
+    host_group: str
+    initiator: str
+    chap_user: str | None = None
+    chap_secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One volume as it is to be exported. Words, since some of it may be known to the node only.
+
+    size          of the LU, in bytes
+    shared        the target serves other volumes too, and is never taken away with this one
+    target_group  on a shared target: an existing target group, or None for all targets
+    own_chap      user and secret the target proves itself with
+    """
+
+    dataset: str
+    alias: str
+    size: Word
+    guid: Word
+    serial: Word
+    lun: Word
+    target: Word
+    write_cache: bool
+    shared: bool
+    target_group: str | None = None
+    portal_group: str | None = None
+    own_chap: tuple[str, Secret] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What of one volume's export is there. ``host_groups`` are all of the node's."""
+
+    unit: LogicalUnit | None
+    views: tuple[View, ...]
+    target: Target | None
+    setup: TargetSetup | None
+    host_groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All that a node exports; views by GUID."""
+
+    units: tuple[LogicalUnit, ...]
+    views: dict[str, tuple[View, ...]]
+    targets: tuple[Target, ...]
+    host_groups: tuple[Group, ...]
+
+
+class Backend(Protocol):
+    """A target program, on a family of releases."""
+
+    @property
+    def head(self) -> int:
+        """Bytes at the start of a zvol that the program keeps for itself."""
+
+    @property
+    def chooses_guid(self) -> bool:
+        """The program picks the GUID; ``make`` and ``restore`` capture it as ``guid``."""
+
+    @property
+    def layouts(self) -> tuple[TargetLayout, ...]:
+        """Which of the two layouts it can do."""
+
+    def make(self, export: Export) -> tuple[Step, ...]:
+        """A new LU on a new zvol, verified, seen by nobody yet."""
+
+    def restore(self, export: Export) -> tuple[Step, ...]:
+        """The LU of a zvol that was exported before, with the GUID it had, verified."""
+
+    def publish(self, export: Export, access: Sequence[Access]) -> tuple[Step, ...]:
+        """Let the dom0s' initiators in. The view comes last."""
+
+    def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
+        """Checks that nobody (or not this initiator) is logged in."""
+
+    def withdraw(self, export: Export) -> tuple[Step, ...]:
+        """Take views, LU and, unless shared, the target away. The data stays."""
+
+    def withdraw_from(self, export: Export, access: Access) -> tuple[Step, ...]:
+        """Take the volume away from one dom0 only."""
+
+    def resize(self, export: Export) -> tuple[Step, ...]:
+        """Tell the LU the size its zvol has now, and check that it listened."""
+
+    def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:
+        """Rename the zvol under an LU; ``export`` has the old dataset and alias."""
+
+    def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
+        """Questions about one volume's export."""
+
+    def read(self, answers: Sequence[Any], path: str) -> Exported:
+        """Their answers as facts."""
+
+    def inspect_all(self) -> tuple[Query[Any], ...]:
+        """Questions about all exports of the node."""
+
+    def read_all(self, answers: Sequence[Any]) -> Everything:
+        """Their answers as facts."""
+
+    def services(self) -> tuple[str, ...]:
+        """The SMF services that must be online."""

@@ -1,0 +1,145 @@
+"""The COMSTAR backend: OpenSolaris 2009.06, illumos, Solaris 11. Pure.
+
+The order is what makes it safe: the LU is made without a view, read back, and only then shown; a view is the last
+thing to come and the first to go.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iscsi import access, targets
+from iscsi.backend import Access, Everything, Export, Exported
+from iscsi.model import TargetLayout
+from iscsi.units import SBDADM, STMFADM, Move, Unit, UnitTool
+from remote.script import Query, Step, Word
+from storage import zvol
+
+
+@dataclass(frozen=True, slots=True)
+class Comstar:
+    """COMSTAR with one of its two LU tools."""
+
+    units: UnitTool
+    layouts: tuple[TargetLayout, ...]
+
+    @property
+    def head(self) -> int:
+        """64 KiB of metadata before b116, nothing since."""
+        return self.units.head
+
+    @property
+    def chooses_guid(self) -> bool:
+        """True for sbdadm."""
+        return not self.units.names
+
+    def services(self) -> tuple[str, ...]:
+        """COMSTAR itself and its iSCSI port provider."""
+        return ("svc:/system/stmf:default", "svc:/network/iscsi/target:default")
+
+    def make(self, export: Export) -> tuple[Step, ...]:
+        """Masked: no view is added here."""
+        unit = _unit(export)
+        return (*self.units.make(unit), self.units.verify(unit))
+
+    def restore(self, export: Export) -> tuple[Step, ...]:
+        """From the metadata COMSTAR left on the zvol, else made anew with the recorded GUID."""
+        unit = _unit(export)
+        return (*self.units.restore(unit), self.units.verify(unit))
+
+    def publish(self, export: Export, access: Sequence[Access]) -> tuple[Step, ...]:
+        """Host groups and secrets first, then the target, then the views."""
+        steps = [step for dom0 in access for step in _host(dom0)]
+        steps += _target(export, chap=any(dom0.chap_secret for dom0 in access))
+        return (*steps, *(_view(export, dom0) for dom0 in access))
+
+    def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
+        """Sessions are per target: on a shared one any login of a host counts."""
+        return (targets.nobody_logged_in(export.target, initiator=initiator),)
+
+    def withdraw(self, export: Export) -> tuple[Step, ...]:
+        """delete-lu takes the views with it, even when it then fails: a re-run finds what is left."""
+        return (*self.units.delete(export.guid), *(() if export.shared else _remove_target(export)))
+
+    def withdraw_from(self, export: Export, access_: Access) -> tuple[Step, ...]:
+        """Only the view goes; the LU stays registered."""
+        return access.remove_view(export.guid, host_group=access_.host_group)
+
+    def resize(self, export: Export) -> tuple[Step, ...]:
+        """``export.size`` is the LU's new size: the zvol's less ``head``."""
+        return self.units.resize(zvol.device(export.dataset), export.guid, export.size)
+
+    def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:
+        """A registered LU holds its zvol open and remembers its path: unregister, rename, register."""
+        old, new = zvol.device(export.dataset), zvol.device(dataset)
+        return self.units.move(Move(export.guid, old, new, alias, rename))
+
+    def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
+        """LU, views, target and its sessions, its set-up, host groups."""
+        return (
+            self.units.query(guid),
+            access.views(guid),
+            targets.targets(target),
+            targets.target_setups(target),
+            access.host_groups(),
+        )
+
+    def read(self, answers: Sequence[Any], path: str) -> Exported:
+        """The LU is the one on this path; sbdadm answers with all of them."""
+        units, views, ports, setups, groups = answers
+        unit = next((unit for unit in units if unit.path in {path, None}), None)
+        return Exported(unit, views, ports[0] if ports else None, setups[0] if setups else None, groups)
+
+    def inspect_all(self) -> tuple[Query[Any], ...]:
+        """All LUs, their views, all targets with their sessions, all host groups."""
+        return (self.units.query_all(), access.all_views(), targets.targets(), access.host_groups())
+
+    def read_all(self, answers: Sequence[Any]) -> Everything:
+        """In the order of ``inspect_all``."""
+        return Everything(*answers)
+
+
+def _unit(export: Export) -> Unit:
+    return Unit(
+        path=zvol.device(export.dataset),
+        guid=export.guid,
+        size=export.size,
+        serial=export.serial,
+        alias=export.alias,
+        write_cache=export.write_cache,
+    )
+
+
+def _host(dom0: Access) -> tuple[Step, ...]:
+    steps = access.ensure_host_group(dom0.host_group, dom0.initiator)
+    if dom0.chap_user is None or dom0.chap_secret is None:
+        return steps
+    return (*steps, targets.create_initiator(dom0.initiator, user=dom0.chap_user, secret=dom0.chap_secret))
+
+
+def _target(export: Export, *, chap: bool) -> tuple[Step, ...]:
+    """A target of its own gets a target group of its own, of the same name."""
+    group = () if export.shared else access.ensure_target_group(export.target, export.target)
+    create = targets.create_target(
+        export.target,
+        alias="xvmstore" if export.shared else export.alias,
+        portal_group=export.portal_group,
+        chap=chap,
+        own=export.own_chap,
+        keep=export.shared,
+    )
+    return (*group, create)
+
+
+def _remove_target(export: Export) -> tuple[Step, ...]:
+    return (targets.remove_target(export.target), access.remove_target_group(export.target))
+
+
+def _view(export: Export, dom0: Access) -> Step:
+    group = export.target_group if export.shared else export.target
+    return access.add_view(export.guid, host_group=dom0.host_group, target_group=group, lun=export.lun)
+
+
+STMFADM_COMSTAR = Comstar(STMFADM, ("target-per-volume", "shared-target"))
+# Before b118 a target group could only be changed while all of STMF was offline.
+SBDADM_COMSTAR = Comstar(SBDADM, ("shared-target",))

@@ -1,0 +1,87 @@
+"""iSCSI identities, chosen by us before anything is asked of a node. Pure but for the dice.
+
+A GUID is NAA 6 with Sun's OUI, as COMSTAR makes them, and 96 random bits: never derived from a name, so a volume that
+is destroyed and made again is another disk, and two nodes never show the same one.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from remote.errors import InvalidValue
+
+GUID = re.compile(r"6[0-9A-F]{31}\Z")
+# RFC 3720 allows more, COMSTAR takes this: no underscore, and the prefix in lower case.
+_IQN = re.compile(r"iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9][a-z0-9.-]*(:[a-z0-9.:-]+)?\Z")
+_EUI = re.compile(r"eui\.[0-9A-Fa-f]{16}\Z")
+_LONGEST = 223
+_NOT_IN_IQN = re.compile(r"[^a-z0-9.-]")
+LARGEST_LUN = 16383
+_CHAP_SECRET = re.compile(r"[\x21-\x7e]{12,255}\Z")
+_CHAP_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,222}\Z")
+
+
+def new_guid() -> str:
+    """A GUID no LU ever had."""
+    return "600144F0" + secrets.token_hex(12).upper()
+
+
+def serial(guid: str) -> str:
+    """The unit serial number we give an LU: the random end of its GUID, in lower case."""
+    return guid[16:].lower()
+
+
+def guid(text: str) -> str:
+    """A GUID in the one spelling we compare: upper case. Raises InvalidValue."""
+    upper = text.upper()
+    if not GUID.match(upper):
+        raise InvalidValue(f"{text!r} is no GUID: 32 hexadecimal digits that begin with 6")
+    return upper
+
+
+def target(prefix: str, guest: str, disk: str, *, unit: str) -> str:
+    """A target name for one volume. The end of its GUID makes it unique, for names may differ only in case or ``_``."""
+    readable = _NOT_IN_IQN.sub("-", f"{guest}.{disk}".lower())
+    return iqn(f"{prefix}:{readable[:120]}.{unit[-12:].lower()}", "target name")
+
+
+def iqn(text: str, what: str = "iSCSI name") -> str:
+    """An iSCSI name as COMSTAR takes it: folded to lower case, no underscore, at most 223. Raises InvalidValue."""
+    folded = text if text.startswith("eui.") else text.lower()
+    if len(folded) > _LONGEST or not (_IQN.match(folded) or _EUI.match(folded)):
+        raise InvalidValue(
+            f"{text[:80]!a} is no {what}: iqn.YYYY-MM.reversed.domain:name of a-z 0-9 - . : (no underscore), "
+            f"at most {_LONGEST} characters"
+        )
+    return folded
+
+
+def lun(number: int) -> int:
+    """A LUN that means itself: COMSTAR takes 70000 for 4464 without a word. Raises InvalidValue."""
+    if not 0 <= number <= LARGEST_LUN:
+        raise InvalidValue(f"{number} is no LUN: COMSTAR takes 0 to {LARGEST_LUN}")
+    return number
+
+
+def free_lun(taken: Sequence[int]) -> int:
+    """A LUN from 1 to 255, by chance, since others choose at the same time. Raises InvalidValue when none is left."""
+    free = sorted(set(range(1, 256)) - set(taken))
+    if not free:
+        raise InvalidValue("no LUN from 1 to 255 is free on the shared target: use another target or layout")
+    return secrets.choice(free)
+
+
+def chap_secret(text: str, source: str) -> str:
+    """A CHAP secret as itadm(8) takes it. The message never shows it. Raises InvalidValue."""
+    if not _CHAP_SECRET.match(text):
+        raise InvalidValue(
+            f"{source}: no usable CHAP secret: 12 to 255 printable characters without blanks, on one line"
+        )
+    return text
+
+
+def chap_user(text: str) -> str:
+    """A CHAP user name. Raises InvalidValue."""
+    if not _CHAP_USER.match(text):
+        raise InvalidValue(f"{text[:80]!a} is no CHAP user name: letters, digits and . _ : @ -")
+    return text

@@ -1,0 +1,304 @@
+"""COMSTAR logical units, in the words of stmfadm (b115 and later) and of sbdadm before it. Pure.
+
+Each of the two is one ``UnitTool``: what a release can do is which one it has, never an ``if`` further up.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iscsi.labels import labels, need, optional, records
+from iscsi.model import LogicalUnit
+from remote.errors import UnexpectedOutput
+from remote.script import Capture, Captured, Expect, Query, Step, Word, joined
+
+# /dev/stmf is opened by one process at a time, so another tool at work makes ours fail for a moment.
+BUSY = ("resource busy",)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One LU as it is to be: words, since a GUID or size may be known to the node only."""
+
+    path: str
+    guid: Word
+    size: Word
+    serial: Word
+    alias: str
+    write_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A zvol that gets another name while an LU may be on it."""
+
+    guid: Word
+    old_path: str
+    new_path: str
+    new_alias: str
+    rename: Step
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTool:
+    """How LUs are made, changed and read on one family of releases.
+
+    make      a new LU on a zvol that has none
+    restore   the LU a zvol had before; made anew where there is no memory of it
+    verify    checks that the LU is what was asked for, before anybody is let see it
+    delete    unregister the LU and take all its views away
+    move      rename the zvol under the LU: given the old and new path, the GUID, the new alias, and the rename
+    resize    tell the LU the zvol's new size, and check that it listened; nothing where there is no LU
+    head      bytes of the zvol that the tool keeps for itself
+    names     what it lets us choose: with False, the GUID is read back as ``guid``
+    """
+
+    make: Callable[[Unit], tuple[Step, ...]]
+    restore: Callable[[Unit], tuple[Step, ...]]
+    verify: Callable[[Unit], Step]
+    delete: Callable[[Word], tuple[Step, ...]]
+    move: Callable[["Move"], tuple[Step, ...]]
+    resize: Callable[[str, Word, Word], tuple[Step, ...]]
+    query: Callable[[Word], Query[tuple[LogicalUnit, ...]]]
+    query_all: Callable[[], Query[tuple[LogicalUnit, ...]]]
+    head: int
+    names: bool
+
+
+# -- stmfadm: b115 (2009) and later, illumos, Solaris 11 ------------------------------------------------------------
+
+_NEVER_AN_LU = "meta file error"
+
+
+def _stmfadm_make(unit: Unit) -> tuple[Step, ...]:
+    """One -p a property, or all but the first are lost. wcd means write cache DISABLED."""
+    properties: list[Word] = []
+    for name, value in (
+        ("guid", unit.guid),
+        ("alias", unit.alias),
+        ("serial", unit.serial),
+        ("wcd", "false" if unit.write_cache else "true"),
+    ):
+        properties += ["-p", joined(f"{name}=", value)]
+    argv = ("stmfadm", "create-lu", *properties, unit.path)
+    return (Step(argv, undo=("stmfadm", "delete-lu", unit.guid), retry=BUSY, silent=True),)
+
+
+def _stmfadm_restore(unit: Unit) -> tuple[Step, ...]:
+    """import-lu brings the LU back with the GUID and size it had; the size is then put right."""
+    again = ("filename *: in use", _NEVER_AN_LU)
+    (make,) = _stmfadm_make(unit)
+    return (
+        Step(("stmfadm", "import-lu", unit.path), accept=again, retry=BUSY, silent=True),
+        Step(make.argv, undo=make.undo, retry=BUSY, silent=True, unless=("stmfadm", "list-lu", unit.guid)),
+        _stmfadm_modify(unit.path, unit.size),
+        Step(("stmfadm", "online-lu", unit.guid), retry=BUSY, silent=True),
+    )
+
+
+def _stmfadm_verify(unit: Unit) -> Step:
+    """A LU without a view is seen by nobody: what is wrong with it is found before it can hurt."""
+    cache = "Enabled" if unit.write_cache else "Disabled"
+    said = _sed("Operational Status", "Data File", "Write Protect", "Writeback Cache")
+    facts = Expect(said, "\n".join(("Online", unit.path, "Disabled", cache)))
+    size = Expect(_sed("Size"), unit.size)
+    return Step(("stmfadm", "list-lu", "-v", unit.guid), expect=(facts, size), retry=BUSY, silent=True)
+
+
+def _sed(*wanted: str) -> str:
+    return ";".join(f"s/^ *{label} *: //p" for label in wanted)
+
+
+def _stmfadm_delete(guid: Word) -> tuple[Step, ...]:
+    return (Step(("stmfadm", "delete-lu", guid), accept=(": not found",), retry=BUSY, silent=True),)
+
+
+_WAS_THERE = Captured("registered")
+
+
+def _stmfadm_move(move: Move) -> tuple[Step, ...]:
+    """delete-lu -k keeps the views, import-lu finds the GUID on the zvol. What was not registered stays so."""
+    absent = ("test", "-z", _WAS_THERE)
+    there = Capture("registered", "s/^LU Name: //p", required=False)
+    back = ("stmfadm", "import-lu", move.old_path)
+    return (
+        Step(("stmfadm", "list-lu", move.guid), accept=(": not found",), captures=(there,), retry=BUSY, silent=True),
+        Step(("stmfadm", "delete-lu", "-k", move.guid), undo=back, unless=absent, retry=BUSY, silent=True),
+        move.rename,
+        Step(("stmfadm", "import-lu", move.new_path), unless=absent, retry=BUSY, silent=True),
+        Step(
+            ("stmfadm", "modify-lu", "-p", f"alias={move.new_alias}", move.guid),
+            unless=absent,
+            retry=BUSY,
+            silent=True,
+        ),
+    )
+
+
+def _stmfadm_modify(path: str, size: Word) -> Step:
+    """By file name, which needs no GUID. Plain bytes: only the first letter of a unit would be looked at."""
+    argv = ("stmfadm", "modify-lu", "-s", size, "-f", path)
+    return Step(argv, accept=(_NEVER_AN_LU,), retry=BUSY, silent=True)
+
+
+def _stmfadm_resize(path: str, guid: Word, size: Word) -> tuple[Step, ...]:
+    """sbd does not compare the size with the zvol's, so it is read back."""
+    expect = (Expect(_sed("Size"), size),)
+    check = ("stmfadm", "list-lu", "-v", guid)
+    gone = (": not found", "must be 32 hexadecimal digits")
+    return _stmfadm_modify(path, size), Step(check, accept=gone, expect=expect, retry=BUSY, silent=True)
+
+
+def _stmfadm_query(guid: Word) -> Query[tuple[LogicalUnit, ...]]:
+    gone = (": not found", "must be 32 hexadecimal digits")
+    return Query(("stmfadm", "list-lu", "-v", guid), parse_list_lu, absent=gone, silent=True)
+
+
+def _stmfadm_query_all() -> Query[tuple[LogicalUnit, ...]]:
+    return Query(("stmfadm", "list-lu", "-v"), parse_list_lu, silent=True)
+
+
+def parse_list_lu(text: str) -> tuple[LogicalUnit, ...]:
+    """Read ``stmfadm list-lu -v``. An unregistered LU, and every LU before b115, has only the first lines.
+
+    LU Name: 600144F00C2A6D0000006A27E7400001
+        Operational Status: Online
+        Size              : 8589934592
+    """
+    return tuple(_unit(name, lines) for name, lines in records(text, "LU Name", command="stmfadm list-lu -v"))
+
+
+def _unit(guid: str, lines: list[str]) -> LogicalUnit:
+    command = "stmfadm list-lu -v"
+    facts = labels(lines, command=command)
+    block = optional(facts, "block size")
+    return LogicalUnit(
+        guid=guid.upper(),
+        state=need(facts, "operational status", command=command, name=guid),
+        alias=optional(facts, "alias"),
+        path=optional(facts, "data file"),
+        size=_bytes(optional(facts, "size"), command),
+        block_size=_bytes(block, command),
+        serial=optional(facts, "serial num"),
+        read_only=_enabled(optional(facts, "write protect"), command),
+        write_cache=_enabled(optional(facts, "writeback cache"), command),
+    )
+
+
+def _bytes(text: str | None, command: str) -> int | None:
+    if text is None or text.isdigit():
+        return None if text is None else int(text)
+    raise UnexpectedOutput(command, text, "a number of bytes")
+
+
+def _enabled(text: str | None, command: str) -> bool | None:
+    if text is None:
+        return None
+    if text.lower() not in {"enabled", "disabled"}:
+        raise UnexpectedOutput(command, text, "Enabled or Disabled")
+    return text.lower() == "enabled"
+
+
+STMFADM = UnitTool(
+    make=_stmfadm_make,
+    restore=_stmfadm_restore,
+    verify=_stmfadm_verify,
+    delete=_stmfadm_delete,
+    move=_stmfadm_move,
+    resize=_stmfadm_resize,
+    query=_stmfadm_query,
+    query_all=_stmfadm_query_all,
+    head=0,
+    names=True,
+)
+
+# -- sbdadm: OpenSolaris 2009.06 (b111) -------------------------------------------------------------------------------
+
+
+def _sbdadm_make(unit: Unit) -> tuple[Step, ...]:
+    """sbdadm picks the GUID: it is read back in the same script, under the name ``guid``."""
+    undo = ("sbdadm", "delete-lu", Captured("guid"))
+    create = Step(("sbdadm", "create-lu", unit.path), undo=undo, silent=True)
+    return (create, _sbdadm_find(unit.path))
+
+
+def _sbdadm_find(path: str) -> Step:
+    return Step(("sbdadm", "list-lu"), captures=(Capture("guid", _row(path, 1)),), silent=True)
+
+
+def _row(path: str, field: int) -> str:
+    """600144f00c2a6d0000004a285c800001      8589869056       /dev/zvol/rdsk/tank/vm1"""
+    literal = re.sub(r"([.*\[\]^$,\\])", r"\\\1", path)
+    return rf"s,^\([0-9a-f]\{{32\}}\)  *\([0-9]*\)  *{literal}$,\{field},p"
+
+
+def _sbdadm_restore(unit: Unit) -> tuple[Step, ...]:
+    loaded = "File is already loaded"
+    restore = Step(("sbdadm", "import-lu", unit.path), accept=(loaded, "LU is not initialized"), silent=True)
+    make = Step(("sbdadm", "create-lu", unit.path), accept=(loaded,), silent=True)
+    return (restore, make, _sbdadm_find(unit.path))
+
+
+def _sbdadm_verify(unit: Unit) -> Step:
+    """Nothing but the file and its size can be seen on these releases."""
+    expect = () if isinstance(unit.size, Captured) else (Expect(_row(unit.path, 2), unit.size),)
+    return Step(("sbdadm", "list-lu"), expect=expect, silent=True)
+
+
+def _sbdadm_delete(guid: Word) -> tuple[Step, ...]:
+    """The views are STMF's own on these releases, and would wait for another LU with this GUID."""
+    gone = ("GUID not found", "GUID must be 32 characters")
+    return (
+        Step(("stmfadm", "remove-view", "-l", guid, "-a"), accept=("no views found", "must be 32 hex"), silent=True),
+        Step(("sbdadm", "delete-lu", guid), accept=gone, silent=True),
+    )
+
+
+def _sbdadm_move(move: Move) -> tuple[Step, ...]:
+    """These releases cannot keep the views of an LU that goes: only what is not exported may be renamed."""
+    absent = Expect(_row(move.old_path, 1), "", or_nothing=True)
+    return Step(("sbdadm", "list-lu"), expect=(absent,), silent=True), move.rename
+
+
+def _sbdadm_resize(path: str, _guid: Word, size: Word) -> tuple[Step, ...]:
+    modify = ("sbdadm", "modify-lu", "-s", size, path)
+    expect = (Expect(_row(path, 2), size, or_nothing=True),)
+    return Step(modify, accept=("LU is not initialized",)), Step(("sbdadm", "list-lu"), expect=expect, silent=True)
+
+
+def _sbdadm_query(_guid: Word) -> Query[tuple[LogicalUnit, ...]]:
+    return Query(("sbdadm", "list-lu"), parse_sbdadm, silent=True)
+
+
+_TABLE_HEAD = re.compile(r"(Found [0-9]+ LU\(s\)|\t? *GUID +DATA SIZE +SOURCE|[- ]+)\Z")
+_TABLE_ROW = re.compile(r"([0-9a-f]{32}) +([0-9]+) +(/.*)\Z")
+
+
+def parse_sbdadm(text: str) -> tuple[LogicalUnit, ...]:
+    """Read ``sbdadm list-lu``. It lists what is registered, and says nothing of the state.
+
+    Found 1 LU(s)
+    600144f00c2a6d0000004a285c800001      8589869056       /dev/zvol/rdsk/tank/vm1
+    """
+    rows = []
+    for line in text.splitlines():
+        match = _TABLE_ROW.match(line)
+        if match:
+            rows.append(LogicalUnit(match[1].upper(), "Online", path=match[3], size=int(match[2])))
+        elif line.strip() and not _TABLE_HEAD.match(line):
+            raise UnexpectedOutput("sbdadm list-lu", line, "GUID, size and source")
+    return tuple(rows)
+
+
+SBDADM = UnitTool(
+    make=_sbdadm_make,
+    restore=_sbdadm_restore,
+    verify=_sbdadm_verify,
+    delete=_sbdadm_delete,
+    move=_sbdadm_move,
+    resize=_sbdadm_resize,
+    query=_sbdadm_query,
+    query_all=lambda: _sbdadm_query(""),
+    head=65536,
+    names=False,
+)

@@ -1,0 +1,210 @@
+"""The usual way to a node: fabric for what ssh_config says, a paramiko channel for the script.
+
+fabric is good at finding the way (HostName, ProxyJump, IdentityFile); its ``run`` is not used: it polls, is quadratic
+in the size of the output and feeds stdin one character at a time. Host keys are checked here, since fabric accepts
+any. This module is imported only when a connection is wanted: fabric costs half a second.
+"""
+
+import contextlib
+import io
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+
+from remote.address import SshAddress
+from remote.errors import LoginRefused, UnknownHostKey, Unreachable
+from remote.host import Spoken
+from remote.openssh import how_to_accept
+
+# paramiko logs tracebacks of what it also raises.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+_KEEPALIVE = 15
+# paramiko can deadlock when it rekeys while a channel closes (paramiko issue 822), by default after 512 MiB.
+# Scripts are small, and bulk data goes through the system's ssh.
+_REKEY_BYTES = 1 << 36
+_SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+
+
+class FabricShell:
+    """Feeds scripts to ``/bin/sh`` on a node over one SSH connection, opened at the first script."""
+
+    def __init__(self, address: SshAddress) -> None:
+        self._address = address
+        self._connection: Any = None
+
+    def feed(self, script: bytes, *, timeout: float) -> Spoken:
+        """Run one script. Raises Unreachable, UnknownHostKey, LoginRefused when nothing can have run."""
+        channel = self._channel()
+        try:
+            channel.settimeout(timeout)
+            channel.exec_command("/bin/sh")
+            return _converse(channel, script, timeout)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            return Spoken(b"", b"", None, str(error) or type(error).__name__)
+        finally:
+            with contextlib.suppress(Exception):
+                channel.close()
+
+    def close(self) -> None:
+        """Close the connection and those of its jump hosts."""
+        connection, self._connection = self._connection, None
+        for link in _chain(connection):
+            with contextlib.suppress(Exception):
+                link.close()
+
+    def _channel(self) -> paramiko.Channel:
+        """A fresh channel; reconnects when the connection has died since the last script."""
+        if self._connection is not None and self._connection.is_connected:
+            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+                return self._session()
+        self.close()
+        self._connection = self._connect()
+        try:
+            return self._session()
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise Unreachable(f"{self._address}: the node opened no session: {error}") from error
+
+    def _session(self) -> paramiko.Channel:
+        session: paramiko.Channel = self._connection.transport.open_session(timeout=self._address.connect_timeout)
+        return session
+
+    def _connect(self) -> Any:
+        connection = _connection(self._address)
+        try:
+            for link in _chain(connection):
+                _check_host_keys(link, self._address)
+            connection.open()
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                connection.close()
+            raise _why_not(error, self._address) from error
+        for link in _chain(connection):
+            _tune(link)
+        return connection
+
+
+def _connection(address: SshAddress) -> Any:
+    overrides = {"load_ssh_configs": True}
+    config = fabric.Config(overrides=overrides, runtime_ssh_path=_text(address.ssh_config))
+    kwargs: dict[str, Any] = {
+        "banner_timeout": address.connect_timeout,
+        "auth_timeout": address.connect_timeout,
+    }
+    if address.identity:
+        kwargs |= {"key_filename": str(address.identity), "look_for_keys": False, "allow_agent": False}
+    return fabric.Connection(
+        address.host,
+        user=address.user,
+        port=address.port,
+        config=config,
+        connect_timeout=address.connect_timeout,
+        connect_kwargs=kwargs,
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def _chain(connection: Any) -> Iterator[Any]:
+    """The connection and the jump hosts before it, nearest to the node first."""
+    while isinstance(connection, fabric.Connection):
+        yield connection
+        connection = connection.gateway
+
+
+class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
+    """Refuses a host key that is in no known_hosts file."""
+
+    def __init__(self, address: SshAddress) -> None:
+        self._address = address
+
+    def missing_host_key(self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        print_ = key.fingerprint
+        raise UnknownHostKey(
+            how_to_accept(self._address, f"{hostname} is unknown, its {key.get_name()} key is {print_}")
+        )
+
+
+def _check_host_keys(connection: Any, address: SshAddress) -> None:
+    client: paramiko.SSHClient = connection.client
+    for path in _known_hosts(connection, address):
+        with contextlib.suppress(FileNotFoundError):
+            client.load_system_host_keys(str(path))
+    client.set_missing_host_key_policy(_RefuseUnknown(address))
+
+
+def _known_hosts(connection: Any, address: SshAddress) -> list[Path]:
+    if address.known_hosts:
+        return [address.known_hosts]
+    named = str(connection.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts")).split()
+    return [*(Path(name).expanduser() for name in named), _SYSTEM_KNOWN_HOSTS]
+
+
+def _why_not(error: Exception, address: SshAddress) -> Unreachable:  # noqa: PLR0911  a table, one return a row
+    """One clear sentence for everything that connecting can raise."""
+    match error:
+        case Unreachable():
+            return error
+        case paramiko.BadHostKeyException():
+            return UnknownHostKey(
+                how_to_accept(address, "the node shows ANOTHER key than known_hosts has; remove that line")
+            )
+        case paramiko.ssh_exception.IncompatiblePeer():
+            return Unreachable(
+                f'{address}: no common algorithms ({error}): a SunSSH server? Set transport = "openssh" and its '
+                "ssh_options for this node"
+            )
+        case paramiko.AuthenticationException() | paramiko.PasswordRequiredException():
+            return LoginRefused(f"{address}: login refused: {error}")
+        case socket.gaierror():
+            return Unreachable(f"{address}: no address found for this host name")
+        case TimeoutError():
+            return Unreachable(f"{address}: no answer within {address.connect_timeout:g} s")
+        case _:
+            return Unreachable(f"{address}: {error or type(error).__name__}")
+
+
+def _tune(connection: Any) -> None:
+    """Neither fabric nor paramiko turns Nagle's algorithm off, which costs 40 ms a command."""
+    transport: paramiko.Transport = connection.transport
+    if isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport.packetizer.REKEY_BYTES = _REKEY_BYTES
+    transport.set_keepalive(_KEEPALIVE)
+
+
+def _converse(channel: paramiko.Channel, script: bytes, timeout: float) -> Spoken:
+    """Send the script and read both streams at once: one after the other hangs when both are large."""
+    errors = io.BytesIO()
+    reader = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
+    reader.start()
+    output, trouble = io.BytesIO(), ""
+    try:
+        channel.sendall(script)
+        channel.shutdown_write()
+        while chunk := channel.recv(1 << 16):
+            output.write(chunk)
+        reader.join(timeout)
+    except TimeoutError:
+        trouble = f"no end after {timeout:g} s"
+    except OSError as error:
+        trouble = str(error) or "connection lost"
+    if trouble or not channel.status_event.wait(1.0) or channel.exit_status == -1:
+        return Spoken(output.getvalue(), errors.getvalue(), None, trouble or "connection lost")
+    return Spoken(output.getvalue(), errors.getvalue(), channel.exit_status)
+
+
+def _drain_stderr(channel: paramiko.Channel, into: io.BytesIO) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := channel.recv_stderr(1 << 16):
+            into.write(chunk)

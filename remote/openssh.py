@@ -1,0 +1,88 @@
+"""The system's ``ssh`` as a way to a node: for SunSSH-era servers, odd ssh_config options, and bulk data.
+
+One process a script; ``ControlMaster`` in ssh_config makes the second one cheap.
+"""
+
+import subprocess
+
+from remote.address import SshAddress
+from remote.errors import LoginRefused, UnknownHostKey, Unreachable, one_line
+from remote.host import Spoken
+
+_SSH_FAILED = 255
+_KEY_TROUBLE = (
+    "Host key verification failed",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED",
+    "No ED25519 host key is known",
+)
+_LOGIN_TROUBLE = ("Permission denied", "Too many authentication failures")
+
+
+class OpensshShell:
+    """Feeds scripts to ``/bin/sh`` on a node through one ``ssh`` process each."""
+
+    def __init__(self, address: SshAddress) -> None:
+        self._address = address
+
+    def argv(self, command: str = "/bin/sh") -> tuple[str, ...]:
+        """The ssh command line. Never asks anything, never accepts an unknown host key (ssh_config(5))."""
+        address = self._address
+        options = [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            f"ConnectTimeout={max(1, round(address.connect_timeout))}",
+            "ServerAliveInterval=15",
+            "ServerAliveCountMax=4",
+            *([f"UserKnownHostsFile={_quoted(str(address.known_hosts))}"] if address.known_hosts else []),
+            *([f"IdentityFile={_quoted(str(address.identity))}", "IdentitiesOnly=yes"] if address.identity else []),
+            *address.options,
+        ]
+        argv = ["ssh", "-T", *(["-F", str(address.ssh_config)] if address.ssh_config else [])]
+        argv += [word for option in options for word in ("-o", option)]
+        argv += ["-p", str(address.port)] if address.port else []
+        argv += ["-l", address.user] if address.user else []
+        return (*argv, "--", address.host, command)
+
+    def feed(self, script: bytes, *, timeout: float) -> Spoken:
+        """Run one script. Raises Unreachable, UnknownHostKey, LoginRefused when nothing can have run."""
+        try:
+            ended = subprocess.run(self.argv(), input=script, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as late:
+            return Spoken(late.stdout or b"", late.stderr or b"", None, f"no end after {timeout:g} s")
+        except OSError as error:
+            raise Unreachable(f"cannot start the system's ssh: {error.strerror}; install openssh-client") from error
+        if ended.returncode == _SSH_FAILED:
+            return self._failed(ended)
+        if ended.returncode < 0:
+            return Spoken(ended.stdout, ended.stderr, None, f"ssh was killed by signal {-ended.returncode}")
+        return Spoken(ended.stdout, ended.stderr, ended.returncode)
+
+    def _failed(self, ended: subprocess.CompletedProcess[bytes]) -> Spoken:
+        """255 is ssh's own: before any output it never got in; after some, the connection broke."""
+        said = ended.stderr.decode("utf-8", "replace")
+        if ended.stdout:
+            return Spoken(ended.stdout, ended.stderr, None, "connection lost")
+        if any(words in said for words in _KEY_TROUBLE):
+            raise UnknownHostKey(how_to_accept(self._address, one_line(said)))
+        if any(words in said for words in _LOGIN_TROUBLE):
+            raise LoginRefused(f"{self._address}: login refused: {one_line(said)}")
+        if "closed by remote host" in said or "Broken pipe" in said:
+            return Spoken(b"", ended.stderr, None, "connection lost")
+        raise Unreachable(f"{self._address}: {one_line(said) or 'ssh exited 255 and said nothing'}")
+
+    def close(self) -> None:
+        """Every script had its own process: nothing is open."""
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if " " in path else path
+
+
+def how_to_accept(address: SshAddress, why: str) -> str:
+    """The refusal of a host key, with the command that would accept it."""
+    port = f"-p {address.port} " if address.port else ""
+    known = str(address.known_hosts) if address.known_hosts else "~/.ssh/known_hosts"
+    return (
+        f"{address}: host key refused: {why}. Compare the fingerprint on the node's console "
+        f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); to accept it: ssh-keyscan {port}{address.host} >> {known}"
+    )

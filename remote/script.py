@@ -1,0 +1,320 @@
+"""Steps and queries as values, and the one shell script that carries them to a node.
+
+Pure: nothing here opens a connection or runs a command. ``render`` makes the script, ``remote.transcript`` reads
+what comes back. The script is written for the Bourne shell of Solaris (no ``$(...)``, no ``local``, no ``export A=B``)
+and is one brace group, so a shell that gets only half of it has a syntax error and runs nothing.
+
+What the script promises:
+- a step that fails stops the steps; the undos of the steps that this very script carried out run in reverse order;
+- the queries run in any case, so one round trip also tells what is there now;
+- a connection that drops does not stop it half-way: it goes on to the end, or undoes.
+"""
+
+import secrets
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that must never be seen: in an argv it becomes the path of a file only its owner can read.
+
+    The file lives in a private directory on the node for as long as the script runs.
+    """
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A word only the node knows: what an earlier ``Capture`` of the same script found, with text around it."""
+
+    name: str
+    prefix: str = ""
+    suffix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.prefix}${self.name}{self.suffix}"
+
+
+Word = str | Secret | Captured
+Argv = tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Keep the lines that a ``sed -n`` program prints from a command's output, for use as ``Captured(name)``.
+
+    Nothing found leaves the name empty, or fails the step when ``required``.
+    """
+
+    name: str
+    sed: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What a ``sed -n`` program must print from a command's output: exactly ``equals``.
+
+    ``or_nothing``: it may also print nothing at all.
+    """
+
+    sed: str
+    equals: Word
+    or_nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change, or a check that must hold before the next change.
+
+    A pattern is found anywhere in the text; ``*`` in it stands for anything, all else for itself.
+
+    argv      the command
+    undo      what takes it back; armed only once argv has succeeded in this script
+    unless    a test: when it exits 0 the step is skipped and nothing is armed
+    accept    stderr that makes a failure count as "was so already": nothing is armed
+    retry     stderr of a passing trouble ("resource busy"): try again for some seconds
+    expect    what stdout must say (every one)
+    refuse    patterns that stdout must not have (any of them)
+    silent    a word on stderr is a failure even with exit 0 (the COMSTAR tools do that)
+    captures  values to read off stdout for later steps
+    """
+
+    argv: Argv
+    undo: Argv | None = None
+    unless: Argv | None = None
+    accept: tuple[str, ...] = ()
+    retry: tuple[str, ...] = ()
+    expect: tuple[Expect, ...] = ()
+    refuse: tuple[str, ...] = ()
+    silent: bool = False
+    captures: tuple[Capture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[T_co]):
+    """A question and the reader of its answer.
+
+    A failure whose stderr contains one of ``absent`` is the answer "there is none": the reader gets "".
+    ``silent``: a word on stderr is a failure even with exit 0.
+    """
+
+    argv: Argv
+    parse: Callable[[str], T_co]
+    absent: tuple[str, ...] = ()
+    silent: bool = False
+    captures: tuple[Capture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock on the node, held while the script runs. ``owner`` is shown to whoever has to wait.
+
+    A holder whose process is gone is found out and the lock taken over. ``wait`` is in seconds.
+    """
+
+    name: str
+    owner: str
+    wait: int = 30
+
+    @property
+    def path(self) -> str:
+        """A symbolic link, since making one is atomic and carries the owner with it."""
+        return f"/tmp/.xvmstore-lock-{self.name}"  # noqa: S108  the same for every admin; swept at boot
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Steps, then questions, under an optional lock. ``become`` goes before every command."""
+
+    steps: tuple[Step, ...] = ()
+    queries: tuple[Query[object], ...] = ()
+    lock: Lock | None = None
+    become: tuple[str, ...] = ()
+
+
+def joined(prefix: str, word: Word) -> Word:
+    """``prefix`` and a word as one word. A secret cannot be part of a word."""
+    if isinstance(word, Secret):
+        raise TypeError("a secret stands for a file: it cannot be part of a word")
+    return replace(word, prefix=prefix + word.prefix) if isinstance(word, Captured) else prefix + word
+
+
+def new_nonce() -> str:
+    """A word no tool will ever print."""
+    return "xvm" + secrets.token_hex(12)
+
+
+def masked(argv: Iterable[Word]) -> str:
+    """The command as an admin would type it, with secrets masked and captured words as ``$name``."""
+    return " ".join(word if isinstance(word, str) and shlex.quote(word) == word else _shown(word) for word in argv)
+
+
+def _shown(word: Word) -> str:
+    return shlex.quote(word) if isinstance(word, str) else repr(word) if isinstance(word, Secret) else str(word)
+
+
+_PREAMBLE = """\
+LC_ALL=C; export LC_ALL
+TZ=UTC0; export TZ
+PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; export PATH
+umask 077
+trap '' 1 13
+xvm_become=@become@; export xvm_become
+n=@nonce@
+d=${TMPDIR-/tmp}/$n
+m() { echo; echo "$n $*"; echo >&2; echo "$n $*" >&2; }
+nap() { sleep 0.2 2>/dev/null || sleep 1; }
+go=1 done=
+mkdir "$d" || { m f; exit 1; }
+trap 'rm -rf "$d"' 0
+"""
+
+# A lock is only taken over by whoever holds its .break directory, and only if it still says what was found dead:
+# otherwise two that find the same dead lock would both own the new one.
+_LOCK = """\
+l=@path@
+me=$$:@owner@
+w=0
+until ln -s "$me" "$l" 2>/dev/null; do
+was=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
+p=`echo "$was" | sed 's/:.*//'`
+if [ -n "$p" ] && ps -p "$p" >/dev/null 2>&1; then :
+elif [ -n "$p" ] && mkdir "$l.break" 2>/dev/null; then
+now=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
+[ "$now" = "$was" ] && rm -f "$l"
+rmdir "$l.break"
+continue
+fi
+w=`expr $w + 1`
+[ $w -gt @tries@ ] && { m l "$was"; go=0; break; }
+nap
+done
+[ $go = 1 ] && trap 'rm -rf "$d"; rm -f "$l"' 0
+"""
+
+
+def render(script: Script, nonce: str) -> str:
+    """The whole operation as one script for a plain ``/bin/sh``, to be fed on its stdin."""
+    words = _Words(script.become)
+    body = [_step(index, step, words) for index, step in enumerate(script.steps)]
+    body += _undos(script.steps, words)
+    body += [_query(index, query, words) for index, query in enumerate(script.queries)]
+    lock = _lock(script.lock) if script.lock else ""
+    guard = "if [ $go = 1 ]; then\n" + "".join(body) + "fi\n" if body else ""
+    preamble = _PREAMBLE.replace("@nonce@", nonce).replace("@become@", shlex.quote(" ".join(script.become)))
+    return "{\n" + preamble + words.files(nonce) + lock + guard + "m z\n}\nexit\n"
+
+
+def _lock(lock: Lock) -> str:
+    text = _LOCK.replace("@path@", shlex.quote(lock.path)).replace("@owner@", shlex.quote(lock.owner))
+    return text.replace("@tries@", str(lock.wait * 5))
+
+
+# Nothing that needs rights: the shell's own words, and programs for it, which put $xvm_become where it belongs.
+_SHELLS_OWN = frozenset({"sh", "test", "uname", "id"})
+
+
+class _Words:
+    """Quotes words for the shell, and remembers which secrets must be laid down as files."""
+
+    def __init__(self, become: Sequence[str]) -> None:
+        self._become = tuple(become)
+        self._secrets: dict[str, str] = {}
+
+    def command(self, argv: Argv) -> str:
+        become: Argv = () if argv[0] in _SHELLS_OWN else self._become
+        return " ".join(self.quote(word) for word in become + argv)
+
+    def quote(self, word: Word) -> str:
+        if isinstance(word, Captured):
+            before, after = (shlex.quote(text) if text else "" for text in (word.prefix, word.suffix))
+            return f'{before}"$v_{word.name}"{after}'
+        if isinstance(word, Secret):
+            name = self._secrets.setdefault(word.value, f"s{len(self._secrets)}")
+            return f'"$d/{name}"'
+        return shlex.quote(word)
+
+    def files(self, nonce: str) -> str:
+        """Here-documents, because ``echo`` and ``printf`` may be programs, whose arguments ``ps`` shows."""
+        return "".join(f"cat >\"$d/{name}\" <<'{nonce}'\n{value}\n{nonce}\n" for value, name in self._secrets.items())
+
+
+def _step(index: int, step: Step, words: _Words) -> str:
+    """One step. ``r`` is its status, ``k`` how it went: done, skip, already, unmet."""
+    run = f'{words.command(step.argv)} </dev/null >"$d/o" 2>"$d/e"; r=$?\n'
+    if step.silent:
+        run += '[ $r -eq 0 ] && [ -s "$d/e" ] && r=255\n'
+    if step.retry:
+        # Twenty naps of 0.2 s, or of 1 s where sleep knows no fractions.
+        run = (
+            "w=0\nwhile :; do\n" + run + "[ $r -eq 0 ] && break\n"
+            f'case `cat "$d/e"` in {_globs(step.retry)}) ;; *) break;; esac\n'
+            "w=`expr $w + 1`; [ $w -gt 20 ] && break\nnap\ndone\n"
+        )
+    judge = '[ -s "$d/o" ] && cat "$d/o"\n[ -s "$d/e" ] && cat "$d/e" >&2\n' + _judge(step, words)
+    work = run + judge
+    if step.unless:
+        test = f"{words.command(step.unless)} </dev/null >/dev/null 2>&1"
+        work = f"if {test}; then k=skip r=0\nelse\n{work}fi\n"
+    # A step whose output was not as expected did succeed, so it has to be taken back as well.
+    arm = f'case $r$k in 0done|0unmet) done="{index} $done";; esac\n' if step.undo else ""
+    return (
+        f"if [ $go = 1 ]; then\nm b {index}\nk=done\n{work}"
+        f"m e {index} $r $k\n{arm}[ $r -eq 0 ] || go=0\n[ $k = unmet ] && go=0\nfi\n"
+    )
+
+
+def _judge(step: Step, words: _Words) -> str:
+    text = ""
+    if step.accept:
+        text += f'[ $r -ne 0 ] && case `cat "$d/e"` in {_globs(step.accept)}) r=0 k=already;; esac\n'
+    checks = "".join(_expect(expect, words) for expect in step.expect)
+    checks += f'case `cat "$d/o"` in {_globs(step.refuse)}) k=unmet;; esac\n' if step.refuse else ""
+    checks += "".join(_capture(capture) for capture in step.captures)
+    return text + (f"if [ $r$k = 0done ]; then\n{checks}fi\n" if checks else "")
+
+
+def _expect(expect: Expect, words: _Words) -> str:
+    nothing = '[ -z "$o" ] || ' if expect.or_nothing else ""
+    read = f'o=`sed -n {shlex.quote(expect.sed)} "$d/o"`\n'
+    return f'{read}{nothing}[ "$o" = {words.quote(expect.equals)} ] || k=unmet\n'
+
+
+def _capture(capture: Capture) -> str:
+    text = f'v_{capture.name}=`sed -n {shlex.quote(capture.sed)} "$d/o"`\n'
+    return text + (f'[ -n "$v_{capture.name}" ] || k=unmet\n' if capture.required else "")
+
+
+def _globs(patterns: Sequence[str]) -> str:
+    """Shell patterns for ``case``: ``*`` stays a wildcard, everything else is taken literally."""
+    quoted = ("*".join(shlex.quote(part) if part else "" for part in pattern.split("*")) for pattern in patterns)
+    return "|".join(f"*{pattern}*" for pattern in quoted)
+
+
+def _undos(steps: Sequence[Step], words: _Words) -> list[str]:
+    """Undos, newest first, only when a step failed."""
+    cases = "".join(
+        f"{index}) m u {index}; {words.command(step.undo)} </dev/null; m v {index} $?;;\n"
+        for index, step in enumerate(steps)
+        if step.undo
+    )
+    return [f"if [ $go = 0 ]; then for i in $done; do case $i in\n{cases}esac; done; fi\n"] if cases else []
+
+
+def _query(index: int, query: Query[object], words: _Words) -> str:
+    command = words.command(query.argv)
+    if not query.captures:
+        return f"m q {index}\n{command} </dev/null; m a {index} $?\n"
+    keep = "".join(_capture(Capture(c.name, c.sed, required=False)) for c in query.captures)
+    return f'm q {index}\n{command} </dev/null >"$d/o"; r=$?\ncat "$d/o"\n{keep}m a {index} $r\n'

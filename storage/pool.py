@@ -1,0 +1,180 @@
+"""Pools: the questions about them and the readers of the answers. Pure.
+
+Which columns ``zpool list`` knows changed in 2009 (used, available became allocated, free) and -p came in 2014, so
+both forms are asked in the same trip and whichever the node understands is the answer.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from remote.errors import UnexpectedOutput
+from remote.script import Query
+
+NO_POOLS = "no pools available"
+_NEW = ("name", "size", "allocated", "free", "capacity", "health")
+_OLD = ("name", "size", "used", "available", "capacity", "health")
+_UNITS = {"": 1, "B": 1} | {unit: 1024 ** (power + 1) for power, unit in enumerate("KMGTPE")}
+_HUMAN = re.compile(r"([0-9.]+)([KMGTPE]?)B?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool's size and health. Bytes; None where the pool cannot be opened. ``capacity`` is percent used.
+
+    ``exact`` is False when the node's zpool only prints sizes rounded to three figures (before 2014).
+    """
+
+    name: str
+    size: int | None
+    allocated: int | None
+    free: int | None
+    capacity: int | None
+    health: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Vdev:
+    """One line of a pool's tree: ``depth`` 0 is the pool itself. Error counts; None where zpool printed none."""
+
+    name: str
+    depth: int
+    state: str
+    read: int | None
+    write: int | None
+    cksum: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """``zpool status`` of one pool. ``scan`` is its scan or scrub line, ``errors`` its last line."""
+
+    name: str
+    state: str
+    status: str
+    action: str
+    scan: str
+    errors: str
+    vdevs: tuple[Vdev, ...]
+
+
+def pools() -> tuple[Query[tuple[Pool, ...]], Query[tuple[Pool, ...]]]:
+    """All pools, asked in today's words and in those of before 2014; see ``first_answer``."""
+    new = Query(("zpool", "list", "-Hp", "-o", ",".join(_NEW)), parse_exact)
+    old = Query(("zpool", "list", "-H", "-o", ",".join(_OLD)), parse_rounded)
+    return new, old
+
+
+def status(pool: str | None = None) -> Query[tuple[PoolStatus, ...]]:
+    """The health of one pool or of all, with the tree of vdevs."""
+    return Query(("zpool", "status", *((pool,) if pool else ())), parse_status)
+
+
+def parse_exact(text: str) -> tuple[Pool, ...]:
+    """Read ``zpool list -Hp``.
+
+    tank	1992864825344	734003200512	1258861624832	36	DEGRADED
+    bad	-	-	-	-	FAULTED
+    """
+    return tuple(_pool(line, exact=True) for line in text.splitlines())
+
+
+def parse_rounded(text: str) -> tuple[Pool, ...]:
+    """Read ``zpool list -H`` of old releases.
+
+    tank	1.81T	684G	1.14T	36%	ONLINE
+    """
+    return tuple(_pool(line, exact=False) for line in text.splitlines())
+
+
+def _pool(line: str, *, exact: bool) -> Pool:
+    fields = line.split("\t")
+    if len(fields) != len(_NEW):
+        raise UnexpectedOutput("zpool list", line, f"{len(_NEW)} fields with a TAB between them")
+    name, size, allocated, free, capacity, health = fields
+    percent = _bytes(capacity.removesuffix("%"), line)
+    return Pool(name, _bytes(size, line), _bytes(allocated, line), _bytes(free, line), percent, health, exact)
+
+
+def _bytes(text: str, line: str) -> int | None:
+    if text == "-":
+        return None
+    match = _HUMAN.match(text)
+    if not match:
+        raise UnexpectedOutput("zpool list", line, "sizes")
+    return int(match[1]) if match[1].isdigit() and not match[2] else round(float(match[1]) * _UNITS[match[2]])
+
+
+_LABEL = re.compile(r" *(pool|state|status|action|see|scan|scrub|config|errors): ?(.*)")
+_VDEV = re.compile(r"\t( *)(\S.*?)(?:  +(\S+)(?: +(\S+) +(\S+) +(\S+))?(?: +(\S.*))?)?\Z")
+
+
+def parse_status(text: str) -> tuple[PoolStatus, ...]:
+    """Read ``zpool status`` of any release: the label of the scan line changed twice, the tree never.
+
+      pool: tank
+     state: ONLINE
+      scan: none requested
+    config:
+
+        NAME          STATE     READ WRITE CKSUM
+        tank          ONLINE       0     0     0
+              mirror-0    ONLINE       0     0     0
+    """
+    if text.strip() == NO_POOLS:
+        return ()
+    return tuple(_status(lines) for lines in _per_pool(text))
+
+
+def _per_pool(text: str) -> Iterator[list[str]]:
+    block: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("  pool: ") and block:
+            yield block
+            block = []
+        block.append(line)
+    if block:
+        yield block
+
+
+def _status(lines: list[str]) -> PoolStatus:
+    facts: dict[str, list[str]] = {}
+    label = ""
+    for line in lines:
+        match = _LABEL.match(line)
+        if match:
+            label = "scan" if match[1] == "scrub" else match[1]
+            facts.setdefault(label, []).append(match[2])
+        elif label:
+            facts[label].append(line)
+    for needed in ("pool", "state"):
+        if needed not in facts:
+            raise UnexpectedOutput("zpool status", lines[0], f"a line with {needed}:")
+    said = {name: " ".join(part.strip() for part in parts if part.strip()) for name, parts in facts.items()}
+    return PoolStatus(
+        name=said["pool"],
+        state=said["state"],
+        status=said.get("status", ""),
+        action=said.get("action", ""),
+        scan=said.get("scan", ""),
+        errors=said.get("errors", ""),
+        vdevs=tuple(_vdevs(facts.get("config", []))),
+    )
+
+
+def _vdevs(lines: list[str]) -> Iterator[Vdev]:
+    for line in lines:
+        if not line.strip() or line.split()[:2] == ["NAME", "STATE"]:
+            continue
+        match = _VDEV.match(line)
+        if not match:
+            raise UnexpectedOutput("zpool status", line, "a line of the vdev tree")
+        counts = [_count(match[i], line) for i in (4, 5, 6)]
+        yield Vdev(match[2], len(match[1]) // 2, match[3] or "", counts[0], counts[1], counts[2], match[7] or "")
+
+
+def _count(text: str | None, line: str) -> int | None:
+    """Error counts are rounded too: 1.2K."""
+    return None if text is None else _bytes(text, line)

@@ -1,0 +1,243 @@
+"""Zvols: the commands that make and change them, and the reader of what is there. Pure.
+
+``zfs get -Hp -o name,property,value`` is the one exact reader that works from SXCE b85 to today (zfs list has no -p
+before 2013), so everything is read through it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from remote.errors import UnexpectedOutput
+from remote.script import Capture, Captured, Query, Step, Word, joined
+
+PREFIX = "org.xvmstore:"
+NO_DATASET = "dataset does not exist"
+# These three are what makes a zvol one of ours; they are set in the very command that creates it.
+GUID, LUN, TARGET = PREFIX + "guid", PREFIX + "lun", PREFIX + "target"
+SERIAL, VDEV, STATE, MAKER = PREFIX + "serial", PREFIX + "vdev", PREFIX + "state", PREFIX + "made-by"
+# Bytes at the start of the zvol that the target program keeps for itself (COMSTAR before b116).
+HEAD = PREFIX + "head"
+# The name a volume had before a rename, so that one cut off half-way can be told from a slip of the pen.
+RENAMED = PREFIX + "renamed-from"
+OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, HEAD, RENAMED)
+# Values of STATE. "making" until everything is verified: the commit mark is set last.
+MAKING, READY, DESTROYING = "making", "ready", "destroying"
+NATIVE = ("type", "volsize", "volblocksize", "refreservation", "used", "referenced", "creation", "origin")
+
+
+@dataclass(frozen=True, slots=True)
+class Zvol:
+    """A zvol as ZFS sees it. Sizes in bytes, ``creation`` in seconds since the epoch.
+
+    ``refreservation`` 0 means thin. ``ours`` holds our own properties without their prefix, only those set on
+    the zvol itself: a clone or a child of a marked dataset does not pass for a volume of ours. ``asked`` holds
+    further properties the caller wanted read.
+    """
+
+    dataset: str
+    volsize: int
+    volblocksize: int
+    refreservation: int
+    used: int
+    referenced: int
+    creation: int
+    origin: str | None
+    ours: Mapping[str, str]
+    asked: Mapping[str, str]
+
+    @property
+    def thin(self) -> bool:
+        """No space is set aside for what is not written yet."""
+        return self.refreservation < self.volsize
+
+
+def device(dataset: str) -> str:
+    """The raw device of a zvol on Solaris and illumos, as COMSTAR wants it (not /dev/zvol/dsk)."""
+    return f"/dev/zvol/rdsk/{dataset}"
+
+
+def make_parents(base: str, guest: str) -> tuple[Step, ...]:
+    """The base dataset and the guest's own, neither ever mounted. Left alone where they exist."""
+    unmounted = ("-o", "canmount=off", "-o", "mountpoint=none")
+    parent = f"{base}/{guest}"
+    there: tuple[Word, ...] = ("zfs", "list", "-H", "-o", "name", parent)
+    return (
+        Step(("zfs", "create", "-p", *unmounted, base), unless=there),
+        Step(("zfs", "create", *unmounted, parent), undo=("zfs", "destroy", parent), unless=there),
+    )
+
+
+def create(dataset: str, volsize: int, *, thin: bool, properties: Sequence[tuple[str, Word]]) -> Step:
+    """A new zvol with all its properties in one command, so that it is never there without its identity."""
+    options = tuple(word for name, value in properties for word in ("-o", joined(f"{name}=", value)))
+    sparse = ("-s",) if thin else ()
+    return Step(("zfs", "create", *sparse, *options, "-V", str(volsize), dataset), undo=("zfs", "destroy", dataset))
+
+
+def set_property(dataset: str, name: str, value: Word, *, back: Word | None = None) -> Step:
+    """Set one property; ``back`` is the value an undo restores."""
+    undo: tuple[Word, ...] | None = ("zfs", "set", joined(f"{name}=", back), dataset) if back is not None else None
+    return Step(("zfs", "set", joined(f"{name}=", value), dataset), undo=undo)
+
+
+def identity(dataset: str) -> Step:
+    """Checks that a zvol is one of ours, and captures what later steps need of it.
+
+    ``target``, ``lun`` and ``volsize`` are always there; ``guid``, ``serial`` and ``vdev`` may be empty.
+    """
+    names = ",".join((GUID, TARGET, LUN, SERIAL, VDEV, "volsize"))
+    return Step(("zfs", "get", "-Hp", "-o", "property,value,source", names, dataset), captures=_CAPTURES)
+
+
+def _field(name: str, as_: str, *, required: bool = True) -> Capture:
+    return Capture(as_, f"s/^{name.replace('.', '[.]')}\t\\([^\t-][^\t]*\\)\t.*/\\1/p", required)
+
+
+# A volume of b111 that stopped half-way may have no GUID yet; the target program tells it later.
+_CAPTURES = (
+    _field(GUID, "guid", required=False),
+    _field(TARGET, "target"),
+    _field(LUN, "lun"),
+    _field("volsize", "volsize"),
+    _field(SERIAL, "serial", required=False),
+    _field(VDEV, "vdev", required=False),
+)
+
+_FREE_VDEV = """\
+used=" `$xvm_become zfs get -H -r -o value "$2" "$1" 2>/dev/null | tr '\\n' ' '`"
+for v in $3 xvda xvdb xvdc xvdd xvde xvdf xvdg xvdh xvdi xvdj xvdk xvdl xvdm \\
+xvdn xvdo xvdp xvdq xvdr xvds xvdt xvdu xvdv xvdw xvdx xvdy xvdz; do
+case $used in *" $v "*) ;; *) echo $v; exit 0;; esac
+done
+echo "all device letters xvda to xvdz are taken" >&2; exit 1
+"""
+
+
+def free_vdev(parent: str, *, rather: Word = "") -> Step:
+    """Captures ``free``, a Xen device letter no other disk of the guest has: ``rather`` or the first one.
+
+    Chosen on the node, under the guest's lock, and kept with the disk: letters must not move when another disk goes.
+    """
+    return Step(("sh", "-c", _FREE_VDEV, "sh", parent, VDEV, rather), captures=(Capture("free", "p"),))
+
+
+_COMPARE = "echo \"$1 $2\" | awk '{ if ($2 + 0 < $1 + 0) exit 1; exit 0 }'"
+
+
+def not_smaller(new: int) -> Step:
+    """Checks that ``new`` bytes is no less than the captured ``volsize``. awk, since test(1) was 32 bits wide."""
+    return Step(("sh", "-c", _COMPARE, "sh", Captured("volsize"), str(new)))
+
+
+def grow_only(step: Step, new: int) -> Step:
+    """The step, skipped when ``new`` bytes is less than, or as much as, the captured ``volsize``."""
+    return replace(step, unless=("sh", "-c", _COMPARE, "sh", str(new), Captured("volsize")))
+
+
+def not_destroying(dataset: str) -> Step:
+    """Checks that no ``destroy`` of the volume was cut off half-way."""
+    return Step(("zfs", "get", "-H", "-o", "value", STATE, dataset), refuse=(DESTROYING,))
+
+
+def no_snapshots(dataset: str) -> Step:
+    """Checks that a volume has no snapshots."""
+    return Step(("zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", dataset), refuse=(f"{dataset}@",))
+
+
+def no_clones(dataset: str) -> Step:
+    """Checks that nothing in the pool was cloned from a volume's snapshots."""
+    pool = dataset.split("/", maxsplit=1)[0]
+    return Step(("zfs", "get", "-H", "-r", "-o", "value", "origin", pool), refuse=(f"{dataset}@",))
+
+
+def destroy(dataset: str, *, snapshots: bool = False) -> Step:
+    """Destroy a zvol, with its snapshots when asked; the device may take a moment to be let go."""
+    recursive = ("-r",) if snapshots else ()
+    return Step(("zfs", "destroy", *recursive, dataset), retry=("dataset is busy",))
+
+
+def destroy_if_empty(parent: str) -> Step:
+    """Destroy a guest's dataset once its last disk has gone."""
+    return Step(("zfs", "destroy", parent), accept=("has children", NO_DATASET))
+
+
+def rename(dataset: str, new: str) -> Step:
+    """Give a zvol another name in the same pool. It must not be exported at that moment."""
+    retry = ("dataset is busy",)
+    return Step(("zfs", "rename", dataset, new), undo=("zfs", "rename", new, dataset), retry=retry)
+
+
+def zvol(dataset: str, *, extra: Sequence[str] = ()) -> Query[Zvol | None]:
+    """One zvol, or None. Captures ``guid``, ``target`` and ``lun`` for the queries after it."""
+    argv = ("zfs", "get", "-Hp", "-o", _COLUMNS, ",".join((*NATIVE, *OURS, *extra)), dataset)
+    captures = tuple(Capture(c.name, "s/^[^\t]*\t" + c.sed[3:], required=False) for c in _CAPTURES[:3])
+    return Query(argv, _first, absent=(NO_DATASET,), captures=captures)
+
+
+def zvols(base: str, *, extra: Sequence[str] = ()) -> Query[tuple[Zvol, ...]]:
+    """All zvols below a dataset, by name; none when the dataset is missing."""
+    argv = ("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join((*NATIVE, *OURS, *extra)), base)
+    return Query(argv, parse, absent=(NO_DATASET,))
+
+
+def _first(text: str) -> Zvol | None:
+    found = parse(text)
+    return found[0] if found else None
+
+
+_COLUMNS = "name,property,value,source"
+
+
+def parse(text: str) -> tuple[Zvol, ...]:
+    """Read ``zfs get -Hp -o name,property,value,source``; filesystems and snapshots are passed over.
+
+    tank/xvm/web1/root	volsize	21474836480	local
+    tank/xvm/web1/root	org.xvmstore:guid	600144F0...	local
+    """
+    rows: dict[str, dict[str, tuple[str, str]]] = {}
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) != 4:
+            raise UnexpectedOutput("zfs get", line, "four fields with a TAB between them")
+        name, key, value, source = fields
+        rows.setdefault(name, {})[key] = (value, source)
+    zvols = (_zvol(name, row) for name, row in rows.items() if _value(name, row, "type") == "volume")
+    return tuple(sorted(zvols, key=lambda found: found.dataset))
+
+
+def _zvol(name: str, row: Mapping[str, tuple[str, str]]) -> Zvol:
+    def number(key: str) -> int:
+        return _number(name, key, _value(name, row, key))
+
+    origin = _value(name, row, "origin")
+    return Zvol(
+        dataset=name,
+        volsize=number("volsize"),
+        volblocksize=number("volblocksize"),
+        refreservation=number("refreservation"),
+        used=number("used"),
+        referenced=number("referenced"),
+        creation=number("creation"),
+        origin=None if origin == "-" else origin,
+        ours={key.removeprefix(PREFIX): value for key, (value, source) in row.items() if _local(key, source)},
+        asked={key: value for key, (value, _) in row.items() if key not in NATIVE and not key.startswith(PREFIX)},
+    )
+
+
+def _local(key: str, source: str) -> bool:
+    return key.startswith(PREFIX) and source in {"local", "received"}
+
+
+def _value(name: str, row: Mapping[str, tuple[str, str]], key: str) -> str:
+    if key not in row:
+        raise UnexpectedOutput("zfs get", name, f"a line for its property {key}")
+    return row[key][0]
+
+
+def _number(name: str, key: str, value: str) -> int:
+    # "none" is how builds before 2010 print an absent refreservation even with -p.
+    if key == "refreservation" and value in {"none", "-"}:
+        return 0
+    if not value.isdigit():
+        raise UnexpectedOutput("zfs get", f"{name}\t{key}\t{value}", "a number of bytes or seconds")
+    return int(value)

@@ -1,0 +1,26 @@
+"""Names for the shell to complete. A shell must never hang or see an error because of it."""
+
+import click
+
+
+def volumes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Volumes of the node, if it answers soon."""
+    from remote.errors import XvmError
+    from xvmstore.app import App
+
+    try:
+        site = context.ensure_object(App).site()
+        return [one.name for one in site.volumes() if one.name.startswith(incomplete)]
+    except XvmError:
+        return []
+
+
+def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Nodes of the configuration."""
+    from remote.errors import XvmError
+    from xvmstore.app import App
+
+    try:
+        return [name for name in context.ensure_object(App).site().config.nodes if name.startswith(incomplete)]
+    except XvmError:
+        return []

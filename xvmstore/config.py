@@ -1,0 +1,164 @@
+"""The configuration file: TOML into typed values; every error names file and key."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from iscsi import names as iscsi_names
+from iscsi.backends import BACKENDS
+from iscsi.model import TargetLayout
+from remote.errors import ConfigError, InvalidValue
+from storage import names
+
+Become = Literal["none", "pfexec", "sudo"]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[nodes.NAME]``: a storage node. ``host`` is an address or an alias of ssh_config(5)."""
+
+    host: str
+    user: str | None = None
+    port: Annotated[int, msgspec.Meta(gt=0, lt=65536)] | None = None
+    identity: str | None = None
+    known_hosts: str | None = None
+    ssh_config: str | None = None
+    transport: Literal["fabric", "openssh", "local"] = "fabric"
+    ssh_options: tuple[str, ...] = ()
+    connect_timeout: Positive = 10.0
+    timeout: Positive = 300.0
+    become: Become = "none"
+    backend: Literal["comstar"] = "comstar"
+    release: Literal["illumos", "b111"] = "illumos"
+    base: str
+    portals: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    layout: TargetLayout = "target-per-volume"
+    target: str | None = None
+    target_prefix: str = "iqn.2026-11.org.xvmstore"
+    target_group: str | None = None
+    portal_group: str | None = None
+    lun: int = 0
+    write_cache: bool = False
+    chap_user: str | None = None
+    chap_secret_file: str | None = None
+    default_dom0s: tuple[str, ...] = ()
+
+
+class Dom0(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[dom0s.NAME]``: a Xen host, here only as an initiator. ``host_group`` is its name unless given."""
+
+    initiator: str
+    host_group: str | None = None
+    chap_user: str | None = None
+    chap_secret_file: str | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    nodes: dict[str, Node] = {}
+    dom0s: dict[str, Dom0] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration, and the file it came from."""
+
+    path: Path
+    nodes: Mapping[str, Node]
+    dom0s: Mapping[str, Dom0]
+
+    def file(self, name: str) -> Path:
+        """A file named in the configuration: relative ones are beside it, ``~`` is the home directory."""
+        return self.path.parent / Path(name).expanduser()
+
+
+def places() -> tuple[Path, ...]:
+    """Where a configuration is looked for when none is named."""
+    named = os.environ.get("XVMSTORE_CONFIG")
+    if named:
+        return (Path(named),)
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return home / "xvmstore" / "config.toml", Path("/etc/xvmstore/config.toml")
+
+
+def load(path: Path | None = None) -> Config:
+    """Read a configuration. Raises ConfigError."""
+    tried = (path,) if path else places()
+    found = next((candidate for candidate in tried if candidate.is_file()), None)
+    if found is None:
+        looked = ", ".join(str(candidate) for candidate in tried)
+        raise ConfigError(
+            f"no configuration: looked for {looked}; `xvmstore embedded start` writes one to try out with"
+        )
+    return read(found)
+
+
+def read(path: Path) -> Config:
+    """Read one file. Raises ConfigError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = msgspec.convert(data, _File)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check(path, file)
+    return Config(path, file.nodes, file.dom0s)
+
+
+def _check(path: Path, file: _File) -> None:
+    """What the types cannot say."""
+    for name, node in file.nodes.items():
+        _check_node(f"{path}: [nodes.{name}]", name, node, file)
+    for name, dom0 in file.dom0s.items():
+        where = f"{path}: [dom0s.{name}]"
+        _valid(where, "name", names.word, name, "dom0 name")
+        _valid(where, "initiator", iscsi_names.iqn, dom0.initiator)
+        _both(where, dom0.chap_user, dom0.chap_secret_file)
+
+
+def _check_node(where: str, name: str, node: Node, file: _File) -> None:
+    _valid(where, "name", names.word, name, "node name")
+    _valid(where, "base", names.dataset, node.base)
+    _valid(where, "lun", iscsi_names.lun, node.lun)
+    _valid(where, "target_prefix", iscsi_names.iqn, node.target_prefix)
+    _both(where, node.chap_user, node.chap_secret_file)
+    if node.host.startswith("-"):
+        raise ConfigError(f"{where}: host: {node.host!r} would be an option to ssh")
+    if node.layout == "shared-target" and not node.target:
+        raise ConfigError(f'{where}: layout = "shared-target" needs target = "iqn...."')
+    if node.target:
+        _valid(where, "target", iscsi_names.iqn, node.target)
+    if node.layout not in BACKENDS[node.backend][node.release].layouts:
+        raise ConfigError(f'{where}: release {node.release} cannot do layout {node.layout}: use "shared-target"')
+    for portal in node.portals:
+        _check_portal(where, portal)
+    for dom0 in node.default_dom0s:
+        if dom0 not in file.dom0s:
+            raise ConfigError(f"{where}: default_dom0s: there is no [dom0s.{dom0}]")
+
+
+def _valid(where: str, key: str, check: object, *values: object) -> None:
+    try:
+        check(*values)  # type: ignore[operator]
+    except InvalidValue as error:
+        raise ConfigError(f"{where}: {key}: {error}") from error
+
+
+def _both(where: str, user: str | None, secret_file: str | None) -> None:
+    if (user is None) != (secret_file is None):
+        raise ConfigError(f"{where}: chap_user and chap_secret_file go together")
+    if user is not None:
+        _valid(where, "chap_user", iscsi_names.chap_user, user)
+
+
+def _check_portal(where: str, portal: str) -> None:
+    address, colon, port = portal.rpartition(":")
+    if not colon or not address or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"{where}: portals: {portal!r} is no ADDRESS:PORT (IPv6 in brackets)")

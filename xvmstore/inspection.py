@@ -1,0 +1,117 @@
+"""What is there of a volume: the questions, and their answers put together as one ``Volume``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from iscsi.backend import Everything, Exported
+from iscsi.model import Session, View
+from remote.errors import NotFound
+from remote.host import Answer
+from remote.script import Captured, Query
+from storage import zvol
+from storage.names import VolumeName
+from storage.zvol import Zvol
+from xvmstore.nodes import StorageNode
+from xvmstore.results import Volume
+
+
+def questions(node: StorageNode, name: VolumeName, *, extra: Sequence[str] = ()) -> tuple[Query[Any], ...]:
+    """Everything about one volume; its GUID and target are taken from the zvol itself, on the node."""
+    first = zvol.zvol(node.dataset(name), extra=extra)
+    return (first, *node.backend.inspect(Captured("guid"), Captured("target")))
+
+
+def answer(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) -> Volume:
+    """The volume. Raises NotFound, or what a question ran into."""
+    found: Zvol | None = answers[0].get()
+    if found is None:
+        raise NotFound(f"{node.name}: there is no volume {name} ({node.dataset(name)} does not exist)")
+    count = len(node.backend.inspect("", ""))
+    exported = node.backend.read([part.get() for part in answers[1 : 1 + count]], zvol.device(found.dataset))
+    return volume(node, found, exported)
+
+
+def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
+    """Facts of ZFS and of the target program as one volume."""
+    ours = found.ours
+    unit, target = exported.unit, exported.target
+    size = found.volsize - int(ours.get("head", "0"))
+    guid = ours.get("guid")
+    watchers = tuple(session.initiator for session in target.sessions) if target else ()
+    return Volume(
+        name=found.dataset.removeprefix(node.settings.base + "/"),
+        node=node.name,
+        dataset=found.dataset,
+        size=size,
+        thin=found.thin,
+        block_size=found.volblocksize,
+        used=found.used,
+        created=found.creation,
+        guid=guid.upper() if guid else None,
+        serial=ours.get("serial"),
+        target=ours.get("target"),
+        lun=int(ours["lun"]) if ours.get("lun", "").isdigit() else None,
+        portals=node.settings.portals,
+        dom0s=_dom0s(node, exported.views),
+        sessions=_who_can_see(watchers, exported) if node.shared else watchers,
+        state=ours.get("state", "foreign"),
+        exported=bool(unit and unit.online and target and target.online),
+        vdev=ours.get("vdev"),
+        trouble=tuple(_trouble(found, exported, size)),
+    )
+
+
+def _dom0s(node: StorageNode, views: Sequence[View]) -> tuple[str, ...]:
+    by_group = node.host_group_names()
+    groups = (view.host_group for view in views)
+    return tuple(sorted("All" if group is None else by_group.get(group, group) for group in groups))
+
+
+def _who_can_see(watchers: Sequence[str], exported: Exported) -> tuple[str, ...]:
+    """On a shared target a login matters only if its initiator has a view of this LU."""
+    groups = {view.host_group for view in exported.views}
+    if None in groups:
+        return tuple(watchers)
+    members = {member for group in exported.host_groups if group.name in groups for member in group.members}
+    return tuple(initiator for initiator in watchers if initiator in members)
+
+
+def _trouble(found: Zvol, exported: Exported, size: int) -> list[str]:
+    """What does not fit together, in words."""
+    unit, ours = exported.unit, found.ours
+    said = []
+    if unit is not None and unit.registered and unit.size is not None and unit.size != size:
+        said.append(f"the LU has {unit.size} bytes, the volume {size}")
+    if unit is not None and unit.read_only:
+        said.append("the LU is write protected")
+    said += [
+        f"host group {view.host_group or 'All'} sees it as LUN {view.lun}, not {ours.get('lun')}"
+        for view in exported.views
+        if view.lun is not None and str(view.lun) != ours.get("lun")
+    ]
+    said += [f"every host may see it (view {view.index})" for view in exported.views if view.host_group is None]
+    return said
+
+
+def list_questions(node: StorageNode, below: str) -> tuple[Query[Any], ...]:
+    """Everything about all volumes below a dataset."""
+    return (zvol.zvols(below), *node.backend.inspect_all())
+
+
+def list_answer(node: StorageNode, answers: Sequence[Answer[Any]]) -> tuple[tuple[Volume, ...], Everything]:
+    """All volumes of ours, and all that the node exports."""
+    found: tuple[Zvol, ...] = answers[0].get()
+    everything = node.backend.read_all([part.get() for part in answers[1:]])
+    return tuple(volume(node, one, _exported(one, everything)) for one in found if "target" in one.ours), everything
+
+
+def _exported(found: Zvol, everything: Everything) -> Exported:
+    path, guid = zvol.device(found.dataset), found.ours.get("guid", "").upper()
+    unit = next((unit for unit in everything.units if unit.path == path), None)
+    target = next((target for target in everything.targets if target.name == found.ours["target"]), None)
+    return Exported(unit, everything.views.get(guid, ()), target, None, everything.host_groups)
+
+
+def sessions(everything: Everything) -> tuple[Session, ...]:
+    """All logins of a node."""
+    return tuple(session for target in everything.targets for session in target.sessions)

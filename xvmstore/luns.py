@@ -1,0 +1,89 @@
+"""Export volumes to dom0s and take them back; what LUNs and sessions there are."""
+
+from collections.abc import Sequence
+
+from remote.host import guest_lock
+from storage import zvol
+from storage.names import VolumeName
+from xvmstore import inspection
+from xvmstore.nodes import StorageNode
+from xvmstore.outcomes import confirmed, guarded, raise_failure
+from xvmstore.plan import Plan
+from xvmstore.results import Lun, LunSession, Volume
+
+
+def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) -> Plan:
+    """Bring back what was recorded: same GUID, same target, same LUN."""
+    dataset, backend, export = node.dataset(name), node.backend, node.recorded(name)
+    record = (zvol.set_property(dataset, zvol.GUID, export.guid),) if backend.chooses_guid else ()
+    return Plan.of(
+        guest_lock(name.guest),
+        ("identity", (zvol.identity(dataset),)),
+        ("not destroyed", (zvol.not_destroying(dataset),)),
+        ("unit", backend.restore(export)),
+        ("record", record),
+        ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),
+        ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),
+    )
+
+
+def export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) -> Volume:
+    """Export a volume to dom0s. Raises NotFound, Refused, StepFailed, PartlyDone."""
+    plan = plan_export(node, name, dom0s=dom0s)
+    outcome = node.run(plan, then=inspection.questions(node, name))
+    raise_failure(node, name, plan, outcome)
+    return confirmed(node, name, outcome, made="exported")
+
+
+def plan_unexport(node: StorageNode, name: VolumeName, *, dom0: str | None = None, force: bool = False) -> Plan:
+    """Take a volume away from everybody, or from one dom0. The data and the identity stay."""
+    exported = node.recorded(name)
+    access = node.access(dom0, secrets=False) if dom0 else None
+    check = () if force else node.backend.not_in_use(exported, initiator=access.initiator if access else None)
+    gone = node.backend.withdraw_from(exported, access) if access else node.backend.withdraw(exported)
+    return Plan.of(
+        guest_lock(name.guest),
+        ("identity", (zvol.identity(node.dataset(name)),)),
+        ("in use", check),
+        ("withdraw", gone),
+        settled="withdraw",
+    )
+
+
+def unexport(node: StorageNode, name: VolumeName, *, dom0: str | None = None, force: bool = False) -> Volume:
+    """Withdraw a volume's export. Raises InUse when an initiator is logged in, unless forced."""
+    outcome = guarded(node, name, lambda anyway: plan_unexport(node, name, dom0=dom0, force=force or anyway))
+    return confirmed(node, name, outcome, made="unexported")
+
+
+def luns(node: StorageNode) -> tuple[Lun, ...]:
+    """Every LU of the node, made by us or not, with its views."""
+    answers = node.host.ask(inspection.list_questions(node, node.settings.base))
+    volumes, everything = inspection.list_answer(node, answers)
+    by_path = {zvol.device(volume.dataset): volume for volume in volumes}
+    found = []
+    for unit in everything.units:
+        volume = by_path.get(unit.path or "")
+        views = tuple(
+            (view.host_group or "All", view.target_group or "All", view.lun)
+            for view in everything.views.get(unit.guid, ())
+        )
+        name, target = (volume.name, volume.target) if volume else (None, None)
+        found.append(Lun(unit.guid, name, unit.path, unit.size, unit.state, target, views))
+    return tuple(found)
+
+
+def sessions(node: StorageNode) -> tuple[LunSession, ...]:
+    """Every login on the node, with the dom0 and the volumes it concerns."""
+    answers = node.host.ask(inspection.list_questions(node, node.settings.base))
+    volumes, everything = inspection.list_answer(node, answers)
+    dom0s = node.initiators()
+    return tuple(
+        LunSession(
+            session,
+            dom0s.get(session.initiator),
+            tuple(one.name for one in volumes if one.target == session.target and session.initiator in one.sessions),
+        )
+        for target in everything.targets
+        for session in target.sessions
+    )

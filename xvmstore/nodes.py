@@ -1,0 +1,154 @@
+"""A storage node as configured: how to reach it, how it exports, where volumes are on it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from iscsi import names as iscsi_names
+from iscsi.backend import Access, Backend, Export
+from iscsi.backends import BACKENDS
+from remote.address import SshAddress
+from remote.errors import NotFound
+from remote.host import Host, Outcome, Shell
+from remote.script import Captured, Query, Secret, Word
+from storage import names
+from storage.names import VolumeName
+from xvmstore import secret_files
+from xvmstore.config import Config, Node
+from xvmstore.plan import Plan
+
+BECOME = {"none": (), "pfexec": ("pfexec",), "sudo": ("sudo", "-n")}
+
+
+class StorageNode:
+    """One node of the configuration. Connects at the first thing it is asked."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        if name not in config.nodes:
+            known = ", ".join(sorted(config.nodes)) or "none"
+            raise NotFound(f"{config.path}: there is no [nodes.{name}]; it has: {known}")
+        self.name = name
+        self.config = config
+        self.settings: Node = config.nodes[name]
+        self.backend: Backend = BACKENDS[self.settings.backend][self.settings.release]
+        self._host: Host | None = None
+
+    @property
+    def host(self) -> Host:
+        """The connection, not opened yet."""
+        if self._host is None:
+            become = BECOME[self.settings.become]
+            self._host = Host(self.name, _shell(self), become=become, timeout=self.settings.timeout)
+        return self._host
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._host is not None:
+            self._host.close()
+
+    def run(self, plan: Plan, *, then: Sequence[Query[Any]] = ()) -> Outcome:
+        """Carry a plan out and ask, in one round trip."""
+        return self.host.run(plan.steps, then=then, lock=plan.lock)
+
+    @property
+    def shared(self) -> bool:
+        """All volumes behind one target."""
+        return self.settings.layout == "shared-target"
+
+    def parent(self, guest: str) -> str:
+        """A guest's dataset."""
+        return f"{self.settings.base}/{guest}"
+
+    def dataset(self, name: VolumeName) -> str:
+        """A volume's zvol. Raises InvalidValue when the whole name is too long for ZFS."""
+        return names.dataset(f"{self.parent(name.guest)}/{name.disk}")
+
+    def new_target(self, name: VolumeName, guid: str) -> str:
+        """The target for a new volume."""
+        if self.shared and self.settings.target:
+            return iscsi_names.iqn(self.settings.target)
+        return iscsi_names.target(self.settings.target_prefix, name.guest, name.disk, unit=guid)
+
+    def dom0s(self, chosen: Iterable[str]) -> tuple[str, ...]:
+        """The dom0s that are meant: those named, or the node's own choice. Raises NotFound."""
+        meant = tuple(dict.fromkeys(chosen)) or self.settings.default_dom0s
+        for name in meant:
+            if name not in self.config.dom0s:
+                known = ", ".join(sorted(self.config.dom0s)) or "none"
+                raise NotFound(f"{self.config.path}: there is no [dom0s.{name}]; it has: {known}")
+        return meant
+
+    def access(self, dom0: str, *, secrets: bool = True) -> Access:
+        """A dom0 as this node must know it. Reads its CHAP secret unless told not to."""
+        settings = self.config.dom0s[dom0]
+        secret = self._secret(settings.chap_secret_file) if secrets else None
+        group = settings.host_group or dom0
+        return Access(group, iscsi_names.iqn(settings.initiator), settings.chap_user, secret)
+
+    def _secret(self, name: str | None) -> Secret | None:
+        return secret_files.read(self.config.file(name)) if name else None
+
+    def host_group_names(self) -> dict[str, str]:
+        """dom0 by host group."""
+        return {dom0.host_group or name: name for name, dom0 in self.config.dom0s.items()}
+
+    def initiators(self) -> dict[str, str]:
+        """dom0 by initiator."""
+        return {iscsi_names.iqn(dom0.initiator): name for name, dom0 in self.config.dom0s.items()}
+
+    def export(self, name: VolumeName, *, size: Word, guid: Word, serial: Word, lun: Word, target: Word) -> Export:
+        """How a volume is exported here."""
+        settings = self.settings
+        secret = self._secret(settings.chap_secret_file)
+        return Export(
+            dataset=self.dataset(name),
+            alias=str(name),
+            size=size,
+            guid=guid,
+            serial=serial,
+            lun=lun,
+            target=target,
+            write_cache=settings.write_cache,
+            shared=self.shared,
+            target_group=settings.target_group,
+            portal_group=settings.portal_group,
+            own_chap=(settings.chap_user, secret) if settings.chap_user and secret else None,
+        )
+
+    def recorded(self, name: VolumeName) -> Export:
+        """How a volume is exported by what ``zvol.identity`` captures of it on the node."""
+        guid, serial, lun = Captured("guid"), Captured("serial"), Captured("lun")
+        return self.export(name, size=Captured("volsize"), guid=guid, serial=serial, lun=lun, target=Captured("target"))
+
+
+def _shell(node: StorageNode) -> Shell:
+    """Imported when wanted: fabric alone costs half a second."""
+    if node.settings.transport == "local":
+        from remote.local import LocalShell
+
+        return LocalShell()
+    if node.settings.transport == "openssh":
+        from remote.openssh import OpensshShell
+
+        return OpensshShell(_address(node))
+    from remote.fabric_shell import FabricShell
+
+    return FabricShell(_address(node))
+
+
+def _address(node: StorageNode) -> SshAddress:
+    settings = node.settings
+
+    def path(name: str | None) -> Path | None:
+        return node.config.file(name) if name else None
+
+    return SshAddress(
+        host=settings.host,
+        user=settings.user,
+        port=settings.port,
+        identity=path(settings.identity),
+        known_hosts=path(settings.known_hosts),
+        ssh_config=path(settings.ssh_config),
+        connect_timeout=settings.connect_timeout,
+        options=settings.ssh_options,
+    )

@@ -1,0 +1,151 @@
+"""What the library returns and the CLI prints: facts about volumes, LUNs and sessions, and their JSON form.
+
+The JSON form is an API: fields are added, never renamed or removed. Sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dom0.disk import Disk, xl
+from iscsi.model import Session
+from storage.zvol import Zvol
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A guest's disk: the zvol, and how it is exported.
+
+    name        GUEST/DISK
+    size        bytes the guest sees
+    guid        the LU's GUID (WWID), upper case; None while an unfinished volume has none yet
+    target      the iSCSI target's name; ``lun`` its number there
+    state       ready; making or destroying when a command was cut off half-way
+    exported    the LU is online and its target accepts logins
+    dom0s       who may see it: names from the configuration, host group names otherwise
+    sessions    initiators logged in to its target
+    vdev        the device name the guest sees
+    trouble     what is not as it should be, in words; empty when all is well
+    """
+
+    name: str
+    node: str
+    dataset: str
+    size: int
+    thin: bool
+    block_size: int
+    used: int
+    created: int
+    guid: str | None
+    serial: str | None
+    target: str | None
+    lun: int | None
+    portals: tuple[str, ...]
+    dom0s: tuple[str, ...]
+    sessions: tuple[str, ...]
+    state: str
+    exported: bool
+    vdev: str | None
+    trouble: tuple[str, ...] = ()
+
+    @property
+    def disk(self) -> dict[str, str]:
+        """Disk lines by toolstack; empty while the volume has no target."""
+        disk = self.xen_disk
+        return {"xl": xl(disk)} if disk else {}
+
+    @property
+    def xen_disk(self) -> Disk | None:
+        """The volume as a Xen disk."""
+        if self.vdev is None or self.target is None or self.lun is None:
+            return None
+        return Disk(self.vdev, self.portals[0], self.target, self.lun)
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"disk": self.disk}
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The volume, and what ``volume create`` had to do for it: created, completed or unchanged."""
+
+    volume: Volume
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lun:
+    """One LU of a node, ours or not; ``volume`` is None for what somebody else made."""
+
+    guid: str
+    volume: str | None
+    path: str | None
+    size: int | None
+    state: str
+    target: str | None
+    views: tuple[tuple[str, str, int | None], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object; a view is {host_group, target_group, lun}."""
+        views = [{"host_group": host, "target_group": target, "lun": lun} for host, target, lun in self.views]
+        return {name: getattr(self, name) for name in self.__slots__} | {"views": views}
+
+
+@dataclass(frozen=True, slots=True)
+class LunSession:
+    """An initiator's login, with the volumes behind that target and the dom0 it belongs to."""
+
+    session: Session
+    dom0: str | None
+    volumes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        session = self.session
+        return {
+            "target": session.target,
+            "initiator": session.initiator,
+            "dom0": self.dom0,
+            "since": session.since,
+            "volumes": list(self.volumes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of ``node check``: what was looked at, whether it is well, and what to do if not."""
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A volume as somebody asks for it. ``properties`` are for ``zfs create -o``.
+
+    ``thin`` None means thick, as ZFS makes volumes (space is set aside, a guest never meets a full pool), and does not
+    mind an existing thin one. ``block_size`` None leaves it to ZFS.
+    """
+
+    size: int
+    thin: bool | None = None
+    block_size: int | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+
+    def differs(self, zvol: Zvol, *, head: int) -> list[str]:
+        """What a zvol is, where it is not as wanted."""
+        facts: list[tuple[str, object, object]] = [
+            ("size", zvol.volsize - head, self.size),
+            ("thin", zvol.thin, self.thin),
+            ("block size", zvol.volblocksize, self.block_size),
+        ]
+        facts += [(name, zvol.asked.get(name), value) for name, value in self.properties.items()]
+        wrong = [fact for fact in facts if fact[2] is not None and fact[1] != fact[2]]
+        return [f"its {name} is {found}, not {wanted}" for name, found, wanted in wrong]

@@ -1,0 +1,198 @@
+"""The library: everything the CLI does, from Python. This module and ``xvmstore.results`` are what is promised."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from remote.errors import NotFound
+from storage import names, pool
+from storage.names import VolumeName
+from storage.pool import Pool, PoolStatus
+from xvmstore import checks, config, luns, volumes
+from xvmstore.nodes import StorageNode
+from xvmstore.plan import Plan
+from xvmstore.results import Check, Created, Lun, LunSession, Volume, Wanted
+
+Size = int | str
+
+
+class Site:
+    """The nodes and dom0s of one configuration.
+
+    Connections are opened when first needed and kept; use it as a context manager, or ``close`` it. Every operation
+    is one round trip to a node, and may be run again after any failure. Errors are ``xvmstore.XvmError`` and its
+    kinds; their text is one line that says what was wrong and what to do.
+    """
+
+    def __init__(self, configuration: config.Config, *, node: str | None = None) -> None:
+        self.config = configuration
+        self._chosen = node
+        self._nodes: dict[str, StorageNode] = {}
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, *, node: str | None = None) -> "Site":
+        """Read a configuration file; without a path the first of the usual places. Raises ConfigError.
+
+        ``node`` is the node for operations that name none; it may be left out where there is only one.
+        """
+        return cls(config.load(Path(path) if path else None), node=node)
+
+    def __enter__(self) -> "Site":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for node in self._nodes.values():
+            node.close()
+
+    def node(self, name: str | None = None) -> StorageNode:
+        """A node by name, or the one that is meant when none is named. Raises NotFound."""
+        meant = name or self._chosen or self._only()
+        if meant not in self._nodes:
+            self._nodes[meant] = StorageNode(meant, self.config)
+        return self._nodes[meant]
+
+    def _only(self) -> str:
+        known = sorted(self.config.nodes)
+        if len(known) != 1:
+            listed = ", ".join(known) or "none"
+            raise NotFound(f"{self.config.path}: say which node with --node; it has: {listed}")
+        return known[0]
+
+    # -- nodes and pools
+
+    def check_node(self, name: str | None = None) -> tuple[Check, ...]:
+        """Reachability, rights, services, pool. Raises Unreachable."""
+        return checks.check(self.node(name))
+
+    def setup_node(self, name: str | None = None) -> None:
+        """Base dataset, services, portal group, host groups and CHAP secrets (these are set anew)."""
+        checks.setup(self.node(name))
+
+    def pools(self) -> tuple[Pool, ...]:
+        """The node's pools; sizes in bytes."""
+        new, old = self.node().host.ask(pool.pools())
+        found: tuple[Pool, ...] = (new if new.error is None else old).get()
+        return found
+
+    def pool_status(self, name: str | None = None) -> tuple[PoolStatus, ...]:
+        """State, scan, errors and vdev tree of one pool or all (``zpool status``)."""
+        if name is not None:
+            names.dataset(name, "pool name")
+        return self.node().host.ask_one(pool.status(name))
+
+    # -- volumes
+
+    def create_volume(
+        self,
+        name: str,
+        size: Size,
+        *,
+        thin: bool | None = None,
+        block_size: Size | None = None,
+        properties: dict[str, str] | None = None,
+        dom0s: Iterable[str] = (),
+    ) -> Created:
+        """Make a volume and export it; finish it if an earlier run was cut off; change nothing if it is there.
+
+        ``size`` is bytes or text such as ``"20G"`` (GiB). ``thin`` None means thick. ``dom0s`` are names from the
+        configuration, default the node's ``default_dom0s``. Raises InvalidValue, Mismatch, Refused, StepFailed,
+        PartlyDone, Interrupted, Unreachable, Locked.
+        """
+        node = self.node()
+        wanted = wish(size, thin=thin, block_size=block_size, properties=properties)
+        return volumes.create(node, VolumeName.parse(name), wanted, dom0s=node.dom0s(dom0s))
+
+    def plan_create_volume(self, name: str, size: Size, *, dom0s: Iterable[str] = (), **options: object) -> Plan:
+        """What ``create_volume`` would do; nothing is connected to."""
+        node, parsed = self.node(), VolumeName.parse(name)
+        identity = volumes.Identity.new(node, parsed)
+        wanted = wish(size, **options)  # type: ignore[arg-type]
+        return volumes.plan_create(node, parsed, wanted, dom0s=node.dom0s(dom0s), identity=identity)
+
+    def volume(self, name: str) -> Volume:
+        """One volume. Raises NotFound."""
+        return volumes.show(self.node(), VolumeName.parse(name))
+
+    def volumes(self, *, guest: str | None = None) -> tuple[Volume, ...]:
+        """All volumes of the node, or of one guest."""
+        return volumes.volumes(self.node(), guest=names.word(guest, "guest name") if guest is not None else None)
+
+    def resize_volume(self, name: str, size: Size, *, force: bool = False) -> Volume:
+        """Set a volume's size; the LU follows at once. Smaller only with ``force``. Raises Refused, NotFound."""
+        return volumes.resize(self.node(), VolumeName.parse(name), in_bytes(size), force=force)
+
+    def plan_resize_volume(self, name: str, size: Size, *, force: bool = False) -> Plan:
+        """What ``resize_volume`` would do."""
+        return volumes.plan_resize(self.node(), VolumeName.parse(name), in_bytes(size), force=force)
+
+    def rename_volume(self, name: str, new: str) -> Volume:
+        """Give a volume another name; what initiators see stays the same. Raises InUse, NotFound."""
+        return volumes.rename(self.node(), VolumeName.parse(name), VolumeName.parse(new))
+
+    def plan_rename_volume(self, name: str, new: str) -> Plan:
+        """What ``rename_volume`` would do."""
+        return volumes.plan_rename(self.node(), VolumeName.parse(name), VolumeName.parse(new))
+
+    def destroy_volume(self, name: str, *, force: bool = False, snapshots: bool = False) -> None:
+        """Destroy a volume and all that exports it. Raises InUse, NotFound, PartlyDone."""
+        volumes.destroy(self.node(), VolumeName.parse(name), force=force, snapshots=snapshots)
+
+    def plan_destroy_volume(self, name: str, *, force: bool = False, snapshots: bool = False) -> Plan:
+        """What ``destroy_volume`` would do."""
+        return volumes.plan_destroy(self.node(), VolumeName.parse(name), force=force, snapshots=snapshots)
+
+    # -- LUNs
+
+    def export_lun(self, name: str, *, dom0s: Sequence[str] = ()) -> Volume:
+        """Export a volume, under the GUID, target and LUN it always had."""
+        node = self.node()
+        return luns.export(node, VolumeName.parse(name), dom0s=node.dom0s(dom0s))
+
+    def plan_export_lun(self, name: str, *, dom0s: Sequence[str] = ()) -> Plan:
+        """What ``export_lun`` would do."""
+        node = self.node()
+        return luns.plan_export(node, VolumeName.parse(name), dom0s=node.dom0s(dom0s))
+
+    def unexport_lun(self, name: str, *, dom0: str | None = None, force: bool = False) -> Volume:
+        """Take a volume's export away, wholly or from one dom0. Raises InUse while an initiator is logged in."""
+        return luns.unexport(self.node(), VolumeName.parse(name), dom0=self._dom0(dom0), force=force)
+
+    def plan_unexport_lun(self, name: str, *, dom0: str | None = None, force: bool = False) -> Plan:
+        """What ``unexport_lun`` would do."""
+        return luns.plan_unexport(self.node(), VolumeName.parse(name), dom0=self._dom0(dom0), force=force)
+
+    def _dom0(self, name: str | None) -> str | None:
+        return self.node().dom0s([name])[0] if name is not None else None
+
+    def luns(self) -> tuple[Lun, ...]:
+        """Every LU of the node, also those xvmstore did not make."""
+        return luns.luns(self.node())
+
+    def sessions(self) -> tuple[LunSession, ...]:
+        """Who is logged in to what."""
+        return luns.sessions(self.node())
+
+
+def in_bytes(size: Size) -> int:
+    """Bytes from a number or from text such as 20G."""
+    return size if isinstance(size, int) else names.size(size)
+
+
+def wish(
+    size: Size,
+    *,
+    thin: bool | None = None,
+    block_size: Size | None = None,
+    properties: dict[str, str] | None = None,
+) -> Wanted:
+    """A volume as asked for, its words checked. Raises InvalidValue."""
+    block = names.block_size(str(block_size)) if block_size is not None else None
+    given = (properties or {}).items()
+    chosen = {names.property_name(key): names.property_value(key, value) for key, value in given}
+    wanted = Wanted(in_bytes(size), thin, block, chosen)
+    names.volume_size(wanted.size, block or 512)
+    return wanted

@@ -1,0 +1,307 @@
+"""Create, show, resize, rename and destroy volumes: one round trip each, and each one converges when run again.
+
+``plan_*`` are pure and say what would be done (--dry-run prints them); the functions without it do it.
+"""
+
+import getpass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iscsi import names as iscsi_names
+from iscsi import quarantine
+from remote.errors import (
+    Mismatch,
+    NotFound,
+    PartlyDone,
+    Refused,
+    StepFailed,
+)
+from remote.host import Answer, Outcome, guest_lock
+from remote.script import Captured, Query, Word
+from storage import zvol
+from storage.names import VolumeName, human, volume_size
+from storage.zvol import Zvol
+from xvmstore import inspection, luns
+from xvmstore.nodes import StorageNode
+from xvmstore.outcomes import confirmed, guarded, raise_failure
+from xvmstore.plan import Plan
+from xvmstore.results import Created, Volume, Wanted
+from xvmstore.version import __version__
+
+# ZFS's own choice since 2023; before, 8 KiB. Only used to check the size when none is asked for.
+_ANY_BLOCK = 512
+_LUN_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a new volume is known by, chosen before anything is asked. ``freed`` is an old quarantine of its LUN."""
+
+    guid: str
+    target: str
+    lun: int
+    freed: int | None = None
+
+    @classmethod
+    def new(cls, node: StorageNode, name: VolumeName, *, lun: int | None = None) -> "Identity":
+        """A fresh one."""
+        guid = iscsi_names.new_guid()
+        number = lun if lun is not None else iscsi_names.free_lun(()) if node.shared else node.settings.lun
+        return cls(guid, node.new_target(name, guid), number)
+
+
+# -- create ------------------------------------------------------------------------------------------------------------
+
+
+def plan_create(
+    node: StorageNode, name: VolumeName, wanted: Wanted, *, dom0s: Sequence[str], identity: Identity
+) -> Plan:
+    """All of it: dataset, zvol, masked LU, verification, target, views, and the commit mark last."""
+    volume_size(wanted.size, wanted.block_size or _ANY_BLOCK)
+    dataset, backend = node.dataset(name), node.backend
+    read_back = backend.chooses_guid
+    guid: Word = Captured("guid") if read_back else identity.guid
+    serial = iscsi_names.serial(identity.guid)
+    export = node.export(
+        name, size=str(wanted.size), guid=guid, serial=serial, lun=str(identity.lun), target=identity.target
+    )
+    marks = [] if read_back else [(zvol.GUID, identity.guid), (zvol.SERIAL, serial)]
+    create = zvol.create(
+        dataset,
+        wanted.size + backend.head,
+        thin=bool(wanted.thin),
+        properties=[*_properties(wanted), *marks, *_marks(node, identity)],
+    )
+    lun_free = (quarantine.not_freed(node.settings.base, identity.lun, unless_at=identity.freed),)
+    return Plan.of(
+        guest_lock(name.guest),
+        ("parents", zvol.make_parents(node.settings.base, name.guest)),
+        ("lun free", lun_free if node.shared else ()),
+        ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
+        ("create", (create,)),
+        ("unit", backend.make(export)),
+        ("record", (zvol.set_property(dataset, zvol.GUID, guid),) if read_back else ()),
+        ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),
+        ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),
+    )
+
+
+def _properties(wanted: Wanted) -> list[tuple[str, Word]]:
+    block = [("volblocksize", str(wanted.block_size))] if wanted.block_size else []
+    return [*block, *wanted.properties.items()]
+
+
+def _marks(node: StorageNode, identity: Identity) -> list[tuple[str, Word]]:
+    head = [(zvol.HEAD, str(node.backend.head))] if node.backend.head else []
+    return [
+        (zvol.TARGET, identity.target),
+        (zvol.LUN, str(identity.lun)),
+        (zvol.VDEV, Captured("free")),
+        (zvol.STATE, zvol.MAKING),
+        (zvol.MAKER, f"xvmstore-{__version__},{getpass.getuser()}"),
+        *head,
+    ]
+
+
+def create(node: StorageNode, name: VolumeName, wanted: Wanted, *, dom0s: Sequence[str]) -> Created:
+    """Make a volume, or finish or confirm the one that is there.
+
+    Raises Mismatch when one is there and is not as wanted, Refused when it is not ours, StepFailed, PartlyDone.
+    """
+    identity = Identity.new(node, name)
+    for _ in range(_LUN_TRIES):
+        plan = plan_create(node, name, wanted, dom0s=dom0s, identity=identity)
+        asked = inspection.questions(node, name, extra=tuple(wanted.properties))
+        outcome = node.run(plan, then=(*asked, *_lun_questions(node)))
+        if outcome.failure is None:
+            return Created(confirmed(node, name, outcome, made="made"), "created")
+        if _already_there(plan, outcome):
+            return _converge(node, name, wanted, dom0s=dom0s, answers=outcome.answers)
+        if not _lun_taken(plan, outcome):
+            raise outcome.failure
+        identity = _another_lun(node, name, outcome.answers[len(asked) :])
+    raise Refused(f"{node.name}: every LUN tried for {name} was taken: is the shared target full?")
+
+
+def _already_there(plan: Plan, outcome: Outcome) -> bool:
+    failure = outcome.failure
+    exists = isinstance(failure, StepFailed) and "dataset already exists" in failure.stderr
+    return plan.failed_role(outcome) == "create" and exists
+
+
+def _converge(
+    node: StorageNode, name: VolumeName, wanted: Wanted, *, dom0s: Sequence[str], answers: Sequence[Answer[Any]]
+) -> Created:
+    """The zvol was there: leave it, finish it, or say what is different."""
+    found: Zvol | None = answers[0].get()
+    if found is None or "target" not in found.ours:
+        what = "it is no volume" if found is None else "xvmstore did not make it"
+        raise Refused(f"{node.name}: {node.dataset(name)} exists, but {what}; choose another name")
+    differs = wanted.differs(found, head=int(found.ours.get("head", "0")))
+    if differs:
+        raise Mismatch(f"{node.name}: {name} exists, but {'; '.join(differs)}; nothing was changed")
+    there = inspection.answer(node, name, answers)
+    if there.state == zvol.DESTROYING:
+        raise Refused(
+            f"{node.name}: {name} is half destroyed: run `xvmstore volume destroy {name}` to finish that first"
+        )
+    if there.state == zvol.READY and there.exported and set(dom0s) <= set(there.dom0s) and not there.trouble:
+        return Created(there, "unchanged")
+    return Created(luns.export(node, name, dom0s=dom0s), "completed")
+
+
+# -- the LUN on a shared target ----------------------------------------------------------------------------------------
+
+
+def _lun_questions(node: StorageNode) -> tuple[Query[Any], ...]:
+    base = node.settings.base
+    return (zvol.zvols(base), quarantine.freed(base)) if node.shared else ()
+
+
+def _lun_taken(plan: Plan, outcome: Outcome) -> bool:
+    role, failure = plan.failed_role(outcome), outcome.failure
+    in_use = isinstance(failure, StepFailed) and "LUN already in use" in failure.stderr
+    return role == "lun free" or (role == "publish" and in_use)
+
+
+def _another_lun(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) -> Identity:
+    """One that no volume of ours has and that was not freed lately."""
+    volumes, freed = answers[0].get(), answers[1].get()
+    used = {int(one.ours["lun"]) for one in volumes if one.ours.get("lun", "").isdigit()}
+    recent = {lun for lun, when in freed.items() if when > time.time() - quarantine.SECONDS}
+    lun = iscsi_names.free_lun(tuple(used | recent))
+    fresh = Identity.new(node, name, lun=lun)
+    return Identity(fresh.guid, fresh.target, lun, freed.get(lun))
+
+
+# -- resize, rename, destroy -------------------------------------------------------------------------------------------
+
+
+def plan_resize(node: StorageNode, name: VolumeName, size: int, *, force: bool = False) -> Plan:
+    """The zvol grows before the LU, and shrinks after it: no LU is ever larger than what is under it."""
+    volume_size(size, _ANY_BLOCK)
+    dataset, backend = node.dataset(name), node.backend
+    target = node.export(
+        name,
+        size=str(size),
+        guid=Captured("guid"),
+        serial=Captured("serial"),
+        lun=Captured("lun"),
+        target=Captured("target"),
+    )
+    volsize = zvol.set_property(dataset, "volsize", str(size + backend.head), back=Captured("volsize"))
+    return Plan.of(
+        guest_lock(name.guest),
+        ("identity", (zvol.identity(dataset),)),
+        ("not smaller", () if force else (zvol.not_smaller(size + backend.head),)),
+        ("zvol", (zvol.grow_only(volsize, size + backend.head),)),
+        ("unit", backend.resize(target)),
+        ("zvol", (volsize,) if force else ()),
+    )
+
+
+def resize(node: StorageNode, name: VolumeName, size: int, *, force: bool = False) -> Volume:
+    """Change a volume's size. Raises Refused for a smaller one unless forced, StepFailed, PartlyDone."""
+    plan = plan_resize(node, name, size, force=force)
+    outcome = node.run(plan, then=inspection.questions(node, name))
+    if plan.failed_role(outcome) == "not smaller":
+        raise Refused(
+            f"{node.name}: {name} is larger than {human(size)}: shrinking cuts off the guest's data; "
+            "shrink the file system inside first, then use --force"
+        )
+    raise_failure(node, name, plan, outcome)
+    return confirmed(node, name, outcome, made="resized")
+
+
+def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Plan:
+    """Another name for the zvol; GUID, target and LUN stay. The device letter does too, unless the new guest has it."""
+    old, dataset = node.recorded(name), node.dataset(new)
+    rename = zvol.rename(node.dataset(name), dataset)
+    other = new.guest != name.guest
+    return Plan.of(
+        guest_lock(name.guest),
+        ("identity", (zvol.identity(node.dataset(name)),)),
+        ("in use", node.backend.not_in_use(old)),
+        ("record", (zvol.set_property(node.dataset(name), zvol.RENAMED, str(name)),)),
+        ("parents", zvol.make_parents(node.settings.base, new.guest) if other else ()),
+        ("vdev", (zvol.free_vdev(node.parent(new.guest), rather=Captured("vdev")),) if other else ()),
+        ("rename", node.backend.move(old, rename, dataset=dataset, alias=str(new))),
+        ("vdev", (zvol.set_property(dataset, zvol.VDEV, Captured("free")),) if other else ()),
+        ("tidy", (zvol.destroy_if_empty(node.parent(name.guest)),) if other else ()),
+    )
+
+
+def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:
+    """Rename a volume nobody is logged in to. Raises InUse, NotFound, StepFailed."""
+    plan = plan_rename(node, name, new)
+    outcome = node.run(plan, then=inspection.questions(node, new))
+    moved: Answer[Zvol | None] = outcome.answers[0]
+    if _gone(outcome) and moved.value is not None and moved.value.ours.get("renamed-from") == str(name):
+        return _finish_rename(node, new, outcome)
+    raise_failure(node, name, plan, outcome)
+    return confirmed(node, new, outcome, made="renamed")
+
+
+def _gone(outcome: Outcome) -> bool:
+    failure = outcome.failure
+    return isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr and bool(outcome.failed_step == 0)
+
+
+def _finish_rename(node: StorageNode, new: VolumeName, outcome: Outcome) -> Volume:
+    """An earlier run was cut off after the zvol had its new name: its views wait for the LU."""
+    there = inspection.answer(node, new, outcome.answers)
+    known = [dom0 for dom0 in there.dom0s if dom0 in node.config.dom0s]
+    return there if there.exported or not known else luns.export(node, new, dom0s=known)
+
+
+def plan_destroy(
+    node: StorageNode, name: VolumeName, *, force: bool = False, snapshots: bool = False, now: int | None = None
+) -> Plan:
+    """Check first, mark, withdraw the export, destroy the data last."""
+    dataset, exported = node.dataset(name), node.recorded(name)
+    kept = (zvol.no_clones(dataset),) if snapshots else (zvol.no_snapshots(dataset),)
+    when = now if now is not None else int(time.time())
+    tidy = (zvol.destroy_if_empty(node.parent(name.guest)),)
+    freed = (quarantine.set_free(node.settings.base, exported.lun, now=when),) if node.shared else ()
+    return Plan.of(
+        guest_lock(name.guest),
+        # First of all what an earlier run, cut off after its last disk had gone, may have left.
+        ("tidy", tidy),
+        ("identity", (zvol.identity(dataset),)),
+        ("in use", () if force else node.backend.not_in_use(exported)),
+        ("kept", kept),
+        ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.DESTROYING),)),
+        ("withdraw", node.backend.withdraw(exported)),
+        ("lun", freed),
+        ("destroy", (zvol.destroy(dataset, snapshots=snapshots),)),
+        ("tidy", tidy),
+        settled="mark",
+    )
+
+
+def destroy(node: StorageNode, name: VolumeName, *, force: bool = False, snapshots: bool = False) -> None:
+    """Destroy a volume and its export. Raises InUse for sessions (unless forced), snapshots (unless named), clones."""
+    outcome = guarded(node, name, lambda anyway: plan_destroy(node, name, force=force or anyway, snapshots=snapshots))
+    left: Answer[Zvol | None] = outcome.answers[0]
+    if left.error is None and left.value is not None:
+        raise PartlyDone(f"{node.name}: {name} was destroyed, but is still there: run the same command again")
+
+
+# -- show --------------------------------------------------------------------------------------------------------------
+
+
+def show(node: StorageNode, name: VolumeName) -> Volume:
+    """One volume. Raises NotFound."""
+    found = inspection.answer(node, name, node.host.ask(inspection.questions(node, name)))
+    if found.target is None:
+        raise NotFound(f"{node.name}: {found.dataset} was not made by xvmstore")
+    return found
+
+
+def volumes(node: StorageNode, *, guest: str | None = None) -> tuple[Volume, ...]:
+    """All volumes of the node, or of one guest, by name."""
+    below = node.parent(guest) if guest else node.settings.base
+    found, _ = inspection.list_answer(node, node.host.ask(inspection.list_questions(node, below)))
+    return found
