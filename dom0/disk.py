@@ -20,10 +20,13 @@ class Disk:
 
 
 def by_path(disk: Disk) -> str:
-    """The device udev makes on a Linux dom0; IPv6 without brackets, LUNs above 255 in SCSI's own form."""
+    """The device udev makes on a Linux dom0; IPv6 without brackets, LUNs above 255 as the eight bytes of SCSI.
+
+    Those are COMSTAR's bytes: the number alone, without the mark of flat addressing (0x40) that other targets set.
+    """
     address, _, port = disk.portal.rpartition(":")
     address = address.removeprefix("[").removesuffix("]")
-    number = str(disk.lun) if disk.lun < 256 else f"0x{disk.lun | 0x4000:04x}000000000000"
+    number = str(disk.lun) if disk.lun < 256 else f"0x{disk.lun:04x}000000000000"
     return f"/dev/disk/by-path/ip-{address}:{port}-iscsi-{disk.target}-lun-{number}"
 
 

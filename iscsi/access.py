@@ -7,7 +7,7 @@ from iscsi.labels import labels, need, records
 from iscsi.model import Group, View
 from iscsi.units import BUSY
 from remote.errors import UnexpectedOutput
-from remote.script import Capture, Captured, Expect, Query, Step, Word
+from remote.script import Capture, Captured, Expect, Query, Step, Word, needed
 
 _EXISTS = (": already exists",)
 _GONE = (": not found",)
@@ -46,11 +46,12 @@ def ensure_target_group(group: Word, target: Word) -> tuple[Step, ...]:
         Step(
             ("stmfadm", "create-tg", group),
             undo=("stmfadm", "delete-tg", group),
+            lies=True,
             accept=_EXISTS,
             retry=BUSY,
             silent=True,
         ),
-        Step(add, undo=remove, accept=_EXISTS, retry=BUSY, silent=True),
+        Step(add, undo=remove, lies=True, accept=_EXISTS, retry=BUSY, silent=True),
     )
 
 
@@ -60,10 +61,11 @@ def remove_target_group(group: Word) -> Step:
 
 
 def add_view(guid: Word, *, host_group: str, target_group: Word | None, lun: Word) -> Step:
-    """Let a host group see an LU. No undo: deleting the LU takes it away, and a re-run finds it."""
+    """Let a host group see an LU. The undo takes all views of the LU away: it is for one that is new."""
     where: tuple[Word, ...] = ("-t", target_group) if target_group is not None else ()
     argv = ("stmfadm", "add-view", "-h", host_group, *where, "-n", lun, guid)
-    return Step(argv, accept=("view entry exists",), retry=BUSY, silent=True)
+    undo = ("stmfadm", "remove-view", "-l", guid, "-a")
+    return Step(argv, undo=undo, lies=True, accept=("view entry exists",), retry=BUSY, silent=True)
 
 
 def remove_view(guid: Word, *, host_group: str) -> tuple[Step, ...]:
@@ -82,8 +84,8 @@ def remove_view(guid: Word, *, host_group: str) -> tuple[Step, ...]:
 
 def views(guid: Word) -> Query[tuple[View, ...]]:
     """The views of one LU. "No views" is an error exit, and the same for an unknown LU."""
-    absent = (NO_VIEWS, "must be 32 hexadecimal digits")
-    return Query(("stmfadm", "list-view", "-l", guid), parse_views, absent=absent, silent=True)
+    argv = ("stmfadm", "list-view", "-l", guid)
+    return Query(argv, parse_views, absent=(NO_VIEWS,), silent=True, needs=needed(guid))
 
 
 _ALL_VIEWS = """\
@@ -94,7 +96,7 @@ done"""
 
 def all_views() -> Query[dict[str, tuple[View, ...]]]:
     """The views of every LU by GUID, in one go: list-view takes one LU a time."""
-    return Query(("sh", "-c", _ALL_VIEWS), parse_all_views, silent=True)
+    return Query(("sh", "-c", _ALL_VIEWS, "views-of-every-lu"), parse_all_views, silent=True)
 
 
 def parse_all_views(text: str) -> dict[str, tuple[View, ...]]:
@@ -121,14 +123,14 @@ def _view(index: str, lines: list[str]) -> View:
         need(facts, label, command=command, name=f"View Entry: {index}")
         for label in ("host group", "target group", "lun")
     )
-    if not index.isdigit() or not (lun.isdigit() or lun.lower() == "auto"):
+    if not index.isdecimal() or not (lun.isdecimal() or lun.lower() == "auto"):
         raise UnexpectedOutput(command, f"View Entry: {index}, LUN {lun}", "numbers")
     everybody = "All"
     return View(
         index=int(index),
         host_group=None if host == everybody else host,
         target_group=None if target == everybody else target,
-        lun=int(lun) if lun.isdigit() else None,
+        lun=int(lun) if lun.isdecimal() else None,
     )
 
 

@@ -20,11 +20,11 @@ def records(text: str, head: str, *, command: str) -> Iterator[tuple[str, list[s
     name: str | None = None
     lines: list[str] = []
     for line in text.splitlines():
-        if line.startswith(f"{head}: "):
+        if line.startswith(f"{head}: ") and line[len(head) + 2 :].strip():
             if name is not None:
                 yield name, lines
             name, lines = line[len(head) + 2 :].strip(), []
-        elif name is None:
+        elif name is None or line.startswith(f"{head}:"):
             raise UnexpectedOutput(command, line, f"a line {head}: NAME")
         else:
             lines.append(line)

@@ -9,11 +9,13 @@ import secrets
 from collections.abc import Sequence
 
 from remote.errors import InvalidValue
+from storage.names import shown
 
 GUID = re.compile(r"6[0-9A-F]{31}\Z")
 # RFC 3720 allows more, COMSTAR takes this: no underscore, and the prefix in lower case.
 _IQN = re.compile(r"iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9][a-z0-9.-]*(:[a-z0-9.:-]+)?\Z")
-_EUI = re.compile(r"eui\.[0-9A-Fa-f]{16}\Z")
+_EUI = re.compile(r"eui\.[0-9A-F]{16}\Z")
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,222}\Z")
 _LONGEST = 223
 _NOT_IN_IQN = re.compile(r"[^a-z0-9.-]")
 LARGEST_LUN = 16383
@@ -34,26 +36,40 @@ def serial(guid: str) -> str:
 def guid(text: str) -> str:
     """A GUID in the one spelling we compare: upper case. Raises InvalidValue."""
     upper = text.upper()
-    if not GUID.match(upper):
-        raise InvalidValue(f"{text!r} is no GUID: 32 hexadecimal digits that begin with 6")
+    if not text.isascii() or not GUID.match(upper):
+        raise InvalidValue(f"{shown(text)} is no GUID: 32 hexadecimal digits that begin with 6")
     return upper
 
 
 def target(prefix: str, guest: str, disk: str, *, unit: str) -> str:
     """A target name for one volume. The end of its GUID makes it unique, for names may differ only in case or ``_``."""
     readable = _NOT_IN_IQN.sub("-", f"{guest}.{disk}".lower())
-    return iqn(f"{prefix}:{readable[:120]}.{unit[-12:].lower()}", "target name")
+    unique = unit[-12:].lower()
+    room = max(_LONGEST - len(f"{prefix}:.{unique}"), 0)
+    return iqn(f"{prefix}:{readable[: min(room, 120)]}.{unique}", "target name")
 
 
 def iqn(text: str, what: str = "iSCSI name") -> str:
-    """An iSCSI name as COMSTAR takes it: folded to lower case, no underscore, at most 223. Raises InvalidValue."""
-    folded = text if text.startswith("eui.") else text.lower()
-    if len(folded) > _LONGEST or not (_IQN.match(folded) or _EUI.match(folded)):
+    """An iSCSI name as COMSTAR takes it: no underscore, at most 223. Raises InvalidValue.
+
+    In the spelling COMSTAR lists it in: iqn. folded to lower case, the digits of eui. to upper case.
+    """
+    folded = f"eui.{text[4:].upper()}" if text.startswith("eui.") else text.lower()
+    if not text.isascii() or len(folded) > _LONGEST or not (_IQN.match(folded) or _EUI.match(folded)):
         raise InvalidValue(
-            f"{text[:80]!a} is no {what}: iqn.YYYY-MM.reversed.domain:name of a-z 0-9 - . : (no underscore), "
+            f"{shown(text)} is no {what}: iqn.YYYY-MM.reversed.domain:name of a-z 0-9 - . : (no underscore), "
             f"at most {_LONGEST} characters"
         )
     return folded
+
+
+def group(text: str) -> str:
+    """The name of a host group, target group or portal group. Raises InvalidValue."""
+    if not _GROUP.match(text):
+        raise InvalidValue(
+            f"{shown(text)} is no group name: letters, digits and . _ : - and begin with a letter or digit"
+        )
+    return text
 
 
 def lun(number: int) -> int:
@@ -83,5 +99,5 @@ def chap_secret(text: str, source: str) -> str:
 def chap_user(text: str) -> str:
     """A CHAP user name. Raises InvalidValue."""
     if not _CHAP_USER.match(text):
-        raise InvalidValue(f"{text[:80]!a} is no CHAP user name: letters, digits and . _ : @ -")
+        raise InvalidValue(f"{shown(text)} is no CHAP user name: letters, digits and . _ : @ -")
     return text

@@ -3,6 +3,7 @@
 Each is a user property on the base dataset, org.xvmstore:freed-LUN = seconds since the epoch: no read-modify-write.
 """
 
+from remote.errors import UnexpectedOutput
 from remote.script import Captured, Expect, Query, Step, Word
 from storage.zvol import NO_DATASET, PREFIX
 
@@ -35,5 +36,11 @@ def parse_freed(text: str) -> dict[int, int]:
 
     org.xvmstore:freed-5	1795305600
     """
-    rows = (line.split("\t") for line in text.splitlines() if line.startswith(_FREED))
-    return {int(name.removeprefix(_FREED)): int(when) for name, when in rows}
+    return dict(_freed(line) for line in text.splitlines() if line.startswith(_FREED))
+
+
+def _freed(line: str) -> tuple[int, int]:
+    lun, _, when = line.removeprefix(_FREED).partition("\t")
+    if not lun.isdecimal() or not when.isdecimal():
+        raise UnexpectedOutput("zfs get all", line, "a LUN and the seconds it was freed at")
+    return int(lun), int(when)

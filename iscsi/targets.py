@@ -3,11 +3,16 @@
 Secrets are files to itadm (-S): regular ones, 12 to 255 characters, one trailing newline dropped.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from iscsi.labels import labels, need, records
 from iscsi.model import Initiator, PortalGroup, Session, Target, TargetSetup
 from iscsi.units import BUSY
 from remote.errors import UnexpectedOutput
-from remote.script import Query, Secret, Step, Word
+from remote.script import Query, Secret, Step, Word, needed
+
+T = TypeVar("T")
 
 # Somebody else changed the configuration meanwhile: itadm says to look and try again.
 _RACE = (*BUSY, "Configuration changed during processing")
@@ -26,7 +31,7 @@ def create_target(
     argv += ["-u", own[0], "-S", own[1]] if own else []
     argv += ["-t", portal_group] if portal_group else []
     undo = None if keep else ("itadm", "delete-target", "-f", name)
-    return Step(tuple(argv), undo=undo, accept=("already configured",), retry=_RACE, silent=True)
+    return Step(tuple(argv), undo=undo, lies=True, accept=("already configured",), retry=_RACE, silent=True)
 
 
 def remove_target(name: Word) -> Step:
@@ -37,8 +42,7 @@ def remove_target(name: Word) -> Step:
 def nobody_logged_in(name: Word, *, initiator: str | None = None) -> Step:
     """Checks that no initiator (or not this one) has a session with a target."""
     who = f"Initiator: {initiator}\n" if initiator else "Initiator: "
-    gone = (": not found", "unrecognized device id")
-    return Step(("stmfadm", "list-target", "-v", name), accept=gone, refuse=(who,), retry=BUSY, silent=True)
+    return Step(("stmfadm", "list-target", "-v", name), accept=(": not found",), refuse=(who,), retry=BUSY, silent=True)
 
 
 def create_initiator(name: str, *, user: str, secret: Secret) -> Step:
@@ -70,9 +74,13 @@ def remove_portal_group(name: str) -> Step:
 
 def targets(name: Word | None = None) -> Query[tuple[Target, ...]]:
     """All targets, or one, and the sessions on them."""
+    return _about("stmfadm", name, parse_targets, absent=": not found")
+
+
+def _about(tool: str, name: Word | None, parse: Callable[[str], T], *, absent: str) -> Query[T]:
     operand: tuple[Word, ...] = (name,) if name is not None else ()
-    gone = (": not found", "unrecognized device id")
-    return Query(("stmfadm", "list-target", "-v", *operand), parse_targets, absent=gone, silent=True)
+    needs = needed(name) if name is not None else None
+    return Query((tool, "list-target", "-v", *operand), parse, absent=(absent,), silent=True, needs=needs)
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
@@ -113,8 +121,7 @@ def _sessions(target: str, lines: list[str]) -> list[Session]:
 
 def target_setups(name: Word | None = None) -> Query[tuple[TargetSetup, ...]]:
     """How targets were set up. The table, not -p, which came in 2014."""
-    operand: tuple[Word, ...] = (name,) if name is not None else ()
-    return Query(("itadm", "list-target", "-v", *operand), parse_target_setups, absent=("not found",), silent=True)
+    return _about("itadm", name, parse_target_setups, absent="not found")
 
 
 def parse_target_setups(text: str) -> tuple[TargetSetup, ...]:
@@ -127,9 +134,9 @@ def parse_target_setups(text: str) -> tuple[TargetSetup, ...]:
     setups: list[tuple[str, dict[str, str]]] = []
     for line in _table(text, "TARGET NAME"):
         if line.startswith("\t"):
-            label, _, value = line.strip().partition(":")
-            if not setups:
-                raise UnexpectedOutput("itadm list-target -v", line, "a target before its properties")
+            label, colon, value = line.strip().partition(":")
+            if not setups or not colon:
+                raise UnexpectedOutput("itadm list-target -v", line, "a target, then its LABEL: VALUE lines")
             setups[-1][1][label] = value.strip()
         else:
             setups.append((line.split()[0], {}))
@@ -149,14 +156,16 @@ def _setup(name: str, facts: dict[str, str]) -> TargetSetup:
         for label in ("alias", "auth", "targetchapuser", "targetchapsecret", "tpg-tags")
     }
     auth, _, default = values["auth"].partition(" ")
-    tags = values["tpg-tags"]
+    tags, chap = values["tpg-tags"], values["targetchapsecret"]
+    if chap not in {"set", "unset"}:
+        raise UnexpectedOutput("itadm list-target -v", f"targetchapsecret: {chap}", "set or unset")
     return TargetSetup(
         name=name,
         alias=None if values["alias"] in _NONE else values["alias"],
         auth=auth,
         auth_is_default=bool(default),
         chap_user=None if values["targetchapuser"] in _NONE else values["targetchapuser"],
-        has_chap_secret=values["targetchapsecret"] == "set",
+        has_chap_secret=chap == "set",
         portal_groups=() if tags == "default" else tuple(tag.split(" = ")[0] for tag in tags.split(",")),
     )
 
@@ -193,13 +202,21 @@ def parse_portal_groups(text: str) -> tuple[PortalGroup, ...]:
     tpg0                          1
         portals:	192.0.2.10:3260
     """
-    groups: list[PortalGroup] = []
+    rows: list[tuple[str, str]] = []
     for line in _table(text, "TARGET PORTAL GROUP"):
         label, _, value = line.strip().partition(":\t")
-        if label == "portals" and groups:
-            groups[-1] = PortalGroup(groups[-1].name, tuple(value.split(",")))
+        if label == "portals" and rows:
+            rows[-1] = (rows[-1][0], value)
         elif line[0].isspace():
             raise UnexpectedOutput("itadm list-tpg -v", line, "portals:")
         else:
-            groups.append(PortalGroup(line.rsplit(None, 1)[0], ()))
-    return tuple(groups)
+            rows.append((line, ""))
+    return tuple(_portal_group(row, portals) for row, portals in rows)
+
+
+def _portal_group(row: str, portals: str) -> PortalGroup:
+    listed = tuple(portals.split(",")) if portals else ()
+    name, *count = row.rsplit(None, 1)
+    if count != [str(len(listed))]:
+        raise UnexpectedOutput("itadm list-tpg -v", row, f"a name and {len(listed)}, as many portals as it lists")
+    return PortalGroup(name, listed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from iscsi.labels import labels, need, optional, records
 from iscsi.model import LogicalUnit
 from remote.errors import UnexpectedOutput
-from remote.script import Capture, Captured, Expect, Query, Step, Word, joined
+from remote.script import Capture, Captured, Expect, Query, Step, Word, joined, needed
 
 # /dev/stmf is opened by one process at a time, so another tool at work makes ours fail for a moment.
 BUSY = ("resource busy",)
@@ -81,7 +81,7 @@ def _stmfadm_make(unit: Unit) -> tuple[Step, ...]:
     ):
         properties += ["-p", joined(f"{name}=", value)]
     argv = ("stmfadm", "create-lu", *properties, unit.path)
-    return (Step(argv, undo=("stmfadm", "delete-lu", unit.guid), retry=BUSY, silent=True),)
+    return (Step(argv, undo=("stmfadm", "delete-lu", unit.guid), lies=True, retry=BUSY, silent=True),)
 
 
 def _stmfadm_restore(unit: Unit) -> tuple[Step, ...]:
@@ -145,13 +145,12 @@ def _stmfadm_resize(path: str, guid: Word, size: Word) -> tuple[Step, ...]:
     """sbd does not compare the size with the zvol's, so it is read back."""
     expect = (Expect(_sed("Size"), size),)
     check = ("stmfadm", "list-lu", "-v", guid)
-    gone = (": not found", "must be 32 hexadecimal digits")
-    return _stmfadm_modify(path, size), Step(check, accept=gone, expect=expect, retry=BUSY, silent=True)
+    return _stmfadm_modify(path, size), Step(check, accept=(": not found",), expect=expect, retry=BUSY, silent=True)
 
 
 def _stmfadm_query(guid: Word) -> Query[tuple[LogicalUnit, ...]]:
-    gone = (": not found", "must be 32 hexadecimal digits")
-    return Query(("stmfadm", "list-lu", "-v", guid), parse_list_lu, absent=gone, silent=True)
+    argv = ("stmfadm", "list-lu", "-v", guid)
+    return Query(argv, parse_list_lu, absent=(": not found",), silent=True, needs=needed(guid))
 
 
 def _stmfadm_query_all() -> Query[tuple[LogicalUnit, ...]]:
@@ -168,8 +167,13 @@ def parse_list_lu(text: str) -> tuple[LogicalUnit, ...]:
     return tuple(_unit(name, lines) for name, lines in records(text, "LU Name", command="stmfadm list-lu -v"))
 
 
+_GUID = re.compile(r"[0-9A-Fa-f]{32}\Z")
+
+
 def _unit(guid: str, lines: list[str]) -> LogicalUnit:
     command = "stmfadm list-lu -v"
+    if not _GUID.match(guid):
+        raise UnexpectedOutput(command, f"LU Name: {guid}", "32 hexadecimal digits")
     facts = labels(lines, command=command)
     block = optional(facts, "block size")
     return LogicalUnit(
@@ -186,7 +190,7 @@ def _unit(guid: str, lines: list[str]) -> LogicalUnit:
 
 
 def _bytes(text: str | None, command: str) -> int | None:
-    if text is None or text.isdigit():
+    if text is None or text.isdecimal():
         return None if text is None else int(text)
     raise UnexpectedOutput(command, text, "a number of bytes")
 
@@ -249,7 +253,12 @@ def _sbdadm_delete(guid: Word) -> tuple[Step, ...]:
     """The views are STMF's own on these releases, and would wait for another LU with this GUID."""
     gone = ("GUID not found", "GUID must be 32 characters")
     return (
-        Step(("stmfadm", "remove-view", "-l", guid, "-a"), accept=("no views found", "must be 32 hex"), silent=True),
+        Step(
+            ("stmfadm", "remove-view", "-l", guid, "-a"),
+            accept=("no views found", "must be 32 hex"),
+            retry=BUSY,
+            silent=True,
+        ),
         Step(("sbdadm", "delete-lu", guid), accept=gone, silent=True),
     )
 
@@ -261,9 +270,9 @@ def _sbdadm_move(move: Move) -> tuple[Step, ...]:
 
 
 def _sbdadm_resize(path: str, _guid: Word, size: Word) -> tuple[Step, ...]:
-    modify = ("sbdadm", "modify-lu", "-s", size, path)
+    modify = Step(("sbdadm", "modify-lu", "-s", size, path), accept=("LU is not initialized",), silent=True)
     expect = (Expect(_row(path, 2), size, or_nothing=True),)
-    return Step(modify, accept=("LU is not initialized",)), Step(("sbdadm", "list-lu"), expect=expect, silent=True)
+    return modify, Step(("sbdadm", "list-lu"), expect=expect, silent=True)
 
 
 def _sbdadm_query(_guid: Word) -> Query[tuple[LogicalUnit, ...]]:
@@ -281,12 +290,15 @@ def parse_sbdadm(text: str) -> tuple[LogicalUnit, ...]:
     600144f00c2a6d0000004a285c800001      8589869056       /dev/zvol/rdsk/tank/vm1
     """
     rows = []
+    found = text.strip().partition("\n")[0]
     for line in text.splitlines():
         match = _TABLE_ROW.match(line)
         if match:
             rows.append(LogicalUnit(match[1].upper(), "Online", path=match[3], size=int(match[2])))
         elif line.strip() and not _TABLE_HEAD.match(line):
             raise UnexpectedOutput("sbdadm list-lu", line, "GUID, size and source")
+    if found not in {f"Found {len(rows)} LU(s)", ""}:
+        raise UnexpectedOutput("sbdadm list-lu", found, f"Found {len(rows)} LU(s), as many as it lists")
     return tuple(rows)
 
 

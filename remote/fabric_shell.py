@@ -10,6 +10,7 @@ import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,37 +57,36 @@ class FabricShell:
     def close(self) -> None:
         """Close the connection and those of its jump hosts."""
         connection, self._connection = self._connection, None
-        for link in _chain(connection):
-            with contextlib.suppress(Exception):
-                link.close()
+        _hang_up(connection)
 
     def _channel(self) -> paramiko.Channel:
         """A fresh channel; reconnects when the connection has died since the last script."""
         if self._connection is not None and self._connection.is_connected:
             with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-                return self._session()
+                return self.session()
         self.close()
         self._connection = self._connect()
         try:
-            return self._session()
+            return self.session()
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise Unreachable(f"{self._address}: the node opened no session: {error}") from error
 
-    def _session(self) -> paramiko.Channel:
+    def session(self) -> paramiko.Channel:
         session: paramiko.Channel = self._connection.transport.open_session(timeout=self._address.connect_timeout)
         return session
 
     def _connect(self) -> Any:
-        connection = _connection(self._address)
+        connection = None
         try:
+            connection = _connection(self._address)
             for link in _chain(connection):
                 _check_host_keys(link, self._address)
             connection.open()
         except Exception as error:
-            with contextlib.suppress(Exception):
-                connection.close()
-            raise _why_not(error, self._address) from error
+            at = _at(connection)
+            _hang_up(connection)
+            raise _why_not(error, self._address, at) from error
         for link in _chain(connection):
             _tune(link)
         return connection
@@ -106,7 +106,8 @@ def _connection(address: SshAddress) -> Any:
         user=address.user,
         port=address.port,
         config=config,
-        connect_timeout=address.connect_timeout,
+        # fabric makes a whole number of it, and no limit of 0.
+        connect_timeout=max(1, round(address.connect_timeout)),
         connect_kwargs=kwargs,
     )
 
@@ -122,6 +123,23 @@ def _chain(connection: Any) -> Iterator[Any]:
         connection = connection.gateway
 
 
+def _at(connection: Any) -> str:
+    """Where connecting stopped, in the terms of known_hosts: jump hosts are opened before what is behind them."""
+    closed = [link for link in _chain(connection) if link.transport is None]
+    if not closed:
+        return ""
+    return f"[{closed[-1].host}]:{closed[-1].port}"
+
+
+def _hang_up(connection: Any) -> None:
+    """Close a connection and those of its jump hosts; fabric's own ``close`` leaves one that is half open."""
+    for link in _chain(connection):
+        with contextlib.suppress(Exception):
+            link.close()
+        with contextlib.suppress(Exception):
+            link.client.close()
+
+
 class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
     """Refuses a host key that is in no known_hosts file."""
 
@@ -131,7 +149,7 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
     def missing_host_key(self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         print_ = key.fingerprint
         raise UnknownHostKey(
-            how_to_accept(self._address, f"{hostname} is unknown, its {key.get_name()} key is {print_}")
+            how_to_accept(self._address, f"{hostname} is unknown, its {key.get_name()} key is {print_}", hostname)
         )
 
 
@@ -150,14 +168,14 @@ def _known_hosts(connection: Any, address: SshAddress) -> list[Path]:
     return [*(Path(name).expanduser() for name in named), _SYSTEM_KNOWN_HOSTS]
 
 
-def _why_not(error: Exception, address: SshAddress) -> Unreachable:  # noqa: PLR0911  a table, one return a row
+def _why_not(error: Exception, address: SshAddress, at: str) -> Unreachable:  # noqa: PLR0911  a table, one return a row
     """One clear sentence for everything that connecting can raise."""
     match error:
         case Unreachable():
             return error
         case paramiko.BadHostKeyException():
             return UnknownHostKey(
-                how_to_accept(address, "the node shows ANOTHER key than known_hosts has; remove that line")
+                how_to_accept(address, f"{at} shows ANOTHER key than known_hosts has; remove that line", at)
             )
         case paramiko.ssh_exception.IncompatiblePeer():
             return Unreachable(
@@ -189,12 +207,12 @@ def _converse(channel: paramiko.Channel, script: bytes, timeout: float) -> Spoke
     reader = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
     reader.start()
     output, trouble = io.BytesIO(), ""
+    deadline = time.monotonic() + timeout
     try:
-        channel.sendall(script)
-        channel.shutdown_write()
-        while chunk := channel.recv(1 << 16):
+        _send(channel, script)
+        while chunk := _received(channel, deadline):
             output.write(chunk)
-        reader.join(timeout)
+        reader.join(max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         trouble = f"no end after {timeout:g} s"
     except OSError as error:
@@ -202,6 +220,26 @@ def _converse(channel: paramiko.Channel, script: bytes, timeout: float) -> Spoke
     if trouble or not channel.status_event.wait(1.0) or channel.exit_status == -1:
         return Spoken(output.getvalue(), errors.getvalue(), None, trouble or "connection lost")
     return Spoken(output.getvalue(), errors.getvalue(), channel.exit_status)
+
+
+def _send(channel: paramiko.Channel, script: bytes) -> None:
+    """A shell that is gone before it has read it all has said why: that is read afterwards, as is a lost connection."""
+    try:
+        channel.sendall(script)
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        return
+
+
+def _received(channel: paramiko.Channel, deadline: float) -> bytes:
+    """The next piece of stdout; nothing at its end. The deadline holds for a talkative command as well."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    channel.settimeout(left)
+    return channel.recv(1 << 16)
 
 
 def _drain_stderr(channel: paramiko.Channel, into: io.BytesIO) -> None:

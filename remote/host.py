@@ -163,11 +163,12 @@ class Host:
 
     def _failure(self, steps: Sequence[Step], said: Transcript, failed: int) -> StepFailed | PartlyDone:
         step, end = steps[failed], said.steps[failed]
-        stuck = [i for i, undone in said.undos.items() if undone.exit != 0]
+        # The undo of the step that failed is tried in case it lied: mostly there is nothing to undo.
+        stuck = [i for i, undone in said.undos.items() if undone.exit != 0 and i != failed]
         command = masked(step.argv)
         text = end.stderr or (f"it printed {one_line(end.stdout)!r}" if end.how == "unmet" else "")
         if not stuck:
-            note = "; what had been done before it was undone" if said.undos else ""
+            note = "; what had been done before it was undone" if set(said.undos) - {failed} else ""
             return StepFailed(self.name, command, exit_status=end.exit, stderr=text, note=note)
         left = "; ".join(f"`{masked(steps[i].undo or ())}`: {one_line(said.undos[i].stderr)}" for i in stuck)
         return PartlyDone(
@@ -181,9 +182,9 @@ def _text(data: bytes) -> str:
 
 
 def _held(host: str, lock: Lock | None, holder: str) -> str:
-    pid, _, owner = holder.partition(":")
-    path = lock.path if lock else ""
-    name = lock.name if lock else ""
+    path, _, process = holder.partition(" ")
+    pid, _, owner = process.partition(":")
+    name = lock.name if lock else "it"
     return (
         f"{host}: {name} is being changed by {owner} (process {pid} on {host}); try again when it is done. "
         f"If that process hangs, kill it there, or remove {path} once you know it changes nothing"

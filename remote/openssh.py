@@ -3,6 +3,7 @@
 One process a script; ``ControlMaster`` in ssh_config makes the second one cheap.
 """
 
+import re
 import subprocess
 
 from remote.address import SshAddress
@@ -15,7 +16,12 @@ _KEY_TROUBLE = (
     "REMOTE HOST IDENTIFICATION HAS CHANGED",
     "No ED25519 host key is known",
 )
+# Whose key it is: a jump host's as well, and the name behind an alias of ssh_config.
+_KEY_OF = re.compile(r"key is known for (\S+) and|Host key for (\S+) has changed")
+_BANNER = re.compile(r"^@.*\n", re.MULTILINE)
 _LOGIN_TROUBLE = ("Permission denied", "Too many authentication failures")
+_BEFORE_LOGIN = "kex_exchange_identification"
+_LOST = ("closed by remote host", "Broken pipe", "not responding")
 
 
 class OpensshShell:
@@ -44,9 +50,15 @@ class OpensshShell:
         return (*argv, "--", address.host, command)
 
     def feed(self, script: bytes, *, timeout: float) -> Spoken:
-        """Run one script. Raises Unreachable, UnknownHostKey, LoginRefused when nothing can have run."""
+        """Run one script. Raises Unreachable, UnknownHostKey, LoginRefused when nothing can have run.
+
+        In a session of its own, ssh has no terminal to ask at, nor has the one it starts for a jump host, which is
+        not told of BatchMode.
+        """
         try:
-            ended = subprocess.run(self.argv(), input=script, capture_output=True, timeout=timeout, check=False)
+            ended = subprocess.run(
+                self.argv(), input=script, capture_output=True, timeout=timeout, check=False, start_new_session=True
+            )
         except subprocess.TimeoutExpired as late:
             return Spoken(late.stdout or b"", late.stderr or b"", None, f"no end after {timeout:g} s")
         except OSError as error:
@@ -63,10 +75,12 @@ class OpensshShell:
         if ended.stdout:
             return Spoken(ended.stdout, ended.stderr, None, "connection lost")
         if any(words in said for words in _KEY_TROUBLE):
-            raise UnknownHostKey(how_to_accept(self._address, one_line(said)))
+            named = _KEY_OF.search(said)
+            shown = (named[1] or named[2]) if named else ""
+            raise UnknownHostKey(how_to_accept(self._address, one_line(_BANNER.sub("", said), 800), shown))
         if any(words in said for words in _LOGIN_TROUBLE):
             raise LoginRefused(f"{self._address}: login refused: {one_line(said)}")
-        if "closed by remote host" in said or "Broken pipe" in said:
+        if _BEFORE_LOGIN not in said and any(words in said for words in _LOST):
             return Spoken(b"", ended.stderr, None, "connection lost")
         raise Unreachable(f"{self._address}: {one_line(said) or 'ssh exited 255 and said nothing'}")
 
@@ -78,11 +92,17 @@ def _quoted(path: str) -> str:
     return f'"{path}"' if " " in path else path
 
 
-def how_to_accept(address: SshAddress, why: str) -> str:
-    """The refusal of a host key, with the command that would accept it."""
-    port = f"-p {address.port} " if address.port else ""
+def how_to_accept(address: SshAddress, why: str, shown: str = "") -> str:
+    """The refusal of a host key, with the command that would accept it.
+
+    ``shown`` is whose key it is, in the terms of known_hosts (``host`` or ``[host]:port``), where that is known.
+    """
+    host, port = address.host, str(address.port or "")
+    if shown:
+        host, _, port = shown.removeprefix("[").partition("]:")
     known = str(address.known_hosts) if address.known_hosts else "~/.ssh/known_hosts"
     return (
         f"{address}: host key refused: {why}. Compare the fingerprint on the node's console "
-        f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); to accept it: ssh-keyscan {port}{address.host} >> {known}"
+        "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); to accept it: "
+        f"ssh-keyscan {f'-p {port} ' if port else ''}{host} >> {known}"
     )

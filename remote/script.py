@@ -12,7 +12,7 @@ What the script promises:
 
 import secrets
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -81,6 +81,8 @@ class Step:
 
     argv      the command
     undo      what takes it back; armed only once argv has succeeded in this script
+    lies      argv may fail and have worked all the same: its undo, which must then be harmless where there is
+              nothing to undo, is run even so
     unless    a test: when it exits 0 the step is skipped and nothing is armed
     accept    stderr that makes a failure count as "was so already": nothing is armed
     retry     stderr of a passing trouble ("resource busy"): try again for some seconds
@@ -92,6 +94,7 @@ class Step:
 
     argv: Argv
     undo: Argv | None = None
+    lies: bool = False
     unless: Argv | None = None
     accept: tuple[str, ...] = ()
     retry: tuple[str, ...] = ()
@@ -106,13 +109,15 @@ class Query(Generic[T_co]):
     """A question and the reader of its answer.
 
     A failure whose stderr contains one of ``absent`` is the answer "there is none": the reader gets "".
-    ``silent``: a word on stderr is a failure even with exit 0.
+    ``silent``: a word on stderr is a failure even with exit 0. ``needs``: a captured name without which there is
+    nothing to ask; the reader then gets "".
     """
 
     argv: Argv
     parse: Callable[[str], T_co]
     absent: tuple[str, ...] = ()
     silent: bool = False
+    needs: str | None = None
     captures: tuple[Capture, ...] = ()
 
 
@@ -128,9 +133,14 @@ class Lock:
     wait: int = 30
 
     @property
-    def path(self) -> str:
+    def file(self) -> str:
         """A symbolic link, since making one is atomic and carries the owner with it."""
-        return f"/tmp/.xvmstore-lock-{self.name}"  # noqa: S108  the same for every admin; swept at boot
+        return f".xvmstore-lock-{self.name}"
+
+    @property
+    def path(self) -> str:
+        """In /tmp, which is there for every admin and swept at boot; a node may set XVMSTORE_LOCKS instead."""
+        return f"/tmp/{self.file}"  # noqa: S108
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +160,23 @@ def joined(prefix: str, word: Word) -> Word:
     return replace(word, prefix=prefix + word.prefix) if isinstance(word, Captured) else prefix + word
 
 
+def needed(word: Word) -> str | None:
+    """The captured name a query with this operand cannot do without."""
+    return word.name if isinstance(word, Captured) else None
+
+
 def new_nonce() -> str:
     """A word no tool will ever print."""
     return "xvm" + secrets.token_hex(12)
 
 
-def masked(argv: Iterable[Word]) -> str:
-    """The command as an admin would type it, with secrets masked and captured words as ``$name``."""
+def masked(argv: Argv) -> str:
+    """The command as an admin would type it: secrets masked, captured words as ``$name``, programs for sh cut out.
+
+    A program's ``$0`` says what it does.
+    """
+    if argv[:2] == ("sh", "-c"):
+        return "sh -c '...' " + masked(argv[3:])
     return " ".join(word if isinstance(word, str) and shlex.quote(word) == word else _shown(word) for word in argv)
 
 
@@ -181,23 +201,24 @@ trap 'rm -rf "$d"' 0
 """
 
 # A lock is only taken over by whoever holds its .break directory, and only if it still says what was found dead:
-# otherwise two that find the same dead lock would both own the new one.
+# otherwise two that find the same dead lock would both own the new one. Nobody counts as dead where ps does not even
+# find this shell, and in a sticky /tmp another user's dead lock stays: then it is waited for like a living one.
 _LOCK = """\
-l=@path@
+l=${XVMSTORE_LOCKS-/tmp}/@file@
 me=$$:@owner@
 w=0
 until ln -s "$me" "$l" 2>/dev/null; do
 was=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
 p=`echo "$was" | sed 's/:.*//'`
 if [ -n "$p" ] && ps -p "$p" >/dev/null 2>&1; then :
-elif [ -n "$p" ] && mkdir "$l.break" 2>/dev/null; then
+elif [ -n "$p" ] && ps -p $$ >/dev/null 2>&1 && mkdir "$l.break" 2>/dev/null; then
 now=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
-[ "$now" = "$was" ] && rm -f "$l"
+[ "$now" = "$was" ] && rm -f "$l" 2>/dev/null
 rmdir "$l.break"
-continue
+[ -h "$l" ] || continue
 fi
 w=`expr $w + 1`
-[ $w -gt @tries@ ] && { m l "$was"; go=0; break; }
+[ $w -gt @tries@ ] && { m l "$l $was"; go=0; break; }
 nap
 done
 [ $go = 1 ] && trap 'rm -rf "$d"; rm -f "$l"' 0
@@ -217,7 +238,7 @@ def render(script: Script, nonce: str) -> str:
 
 
 def _lock(lock: Lock) -> str:
-    text = _LOCK.replace("@path@", shlex.quote(lock.path)).replace("@owner@", shlex.quote(lock.owner))
+    text = _LOCK.replace("@file@", shlex.quote(lock.file)).replace("@owner@", shlex.quote(lock.owner))
     return text.replace("@tries@", str(lock.wait * 5))
 
 
@@ -268,7 +289,8 @@ def _step(index: int, step: Step, words: _Words) -> str:
         test = f"{words.command(step.unless)} </dev/null >/dev/null 2>&1"
         work = f"if {test}; then k=skip r=0\nelse\n{work}fi\n"
     # A step whose output was not as expected did succeed, so it has to be taken back as well.
-    arm = f'case $r$k in 0done|0unmet) done="{index} $done";; esac\n' if step.undo else ""
+    armed = "*done|*unmet" if step.lies else "0done|0unmet"
+    arm = f'case $r$k in {armed}) done="{index} $done";; esac\n' if step.undo else ""
     return (
         f"if [ $go = 1 ]; then\nm b {index}\nk=done\n{work}"
         f"m e {index} $r $k\n{arm}[ $r -eq 0 ] || go=0\n[ $k = unmet ] && go=0\nfi\n"
@@ -313,8 +335,12 @@ def _undos(steps: Sequence[Step], words: _Words) -> list[str]:
 
 
 def _query(index: int, query: Query[object], words: _Words) -> str:
-    command = words.command(query.argv)
-    if not query.captures:
-        return f"m q {index}\n{command} </dev/null; m a {index} $?\n"
-    keep = "".join(_capture(Capture(c.name, c.sed, required=False)) for c in query.captures)
-    return f'm q {index}\n{command} </dev/null >"$d/o"; r=$?\ncat "$d/o"\n{keep}m a {index} $r\n'
+    command = f"{words.command(query.argv)} </dev/null"
+    if query.captures:
+        keep = "".join(_capture(replace(capture, required=False)) for capture in query.captures)
+        command += f' >"$d/o"; r=$?\ncat "$d/o"\n{keep}'
+    else:
+        command += "; r=$?\n"
+    if query.needs:
+        command = f'r=0\nif [ -n "$v_{query.needs}" ]; then\n{command}fi\n'
+    return f"m q {index}\n{command}m a {index} $r\n"

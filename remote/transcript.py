@@ -6,7 +6,7 @@ Both streams carry the same fence lines, so each command's stdout and stderr com
     xvm5f0c... e 3 0 done   step 3 ended with status 0 (done, skip, already, unmet)
     xvm5f0c... u 3          its undo begins;  v 3 0  ended
     xvm5f0c... q 0          query 0 begins;   a 0 0  ended
-    xvm5f0c... l OWNER      the lock was held
+    xvm5f0c... l LOCK OWNER the lock was held
     xvm5f0c... f            no private directory could be made
     xvm5f0c... z            the script ran to its end
 """
@@ -33,6 +33,7 @@ class Transcript:
     """Everything a script did, keyed by the index of the step or query.
 
     ``begun`` is the step that had begun, and not ended, when the session broke off. ``holder`` is who has the lock.
+    ``complete`` is true when both streams are: a lost complaint could be what made a silent command fail.
     """
 
     steps: dict[int, Ended]
@@ -56,7 +57,8 @@ _HOW: dict[str, How] = {"done": "done", "skip": "skip", "already": "already", "u
 def read(stdout: str, stderr: str, nonce: str) -> Transcript:
     """Take the two streams of a script apart. What stands before the first fence (a talkative login) is dropped."""
     marks, texts = _split(stdout, nonce)
-    said = _by_mark(*_split(stderr, nonce))
+    complaints = _split(stderr, nonce)
+    said = _by_mark(*complaints)
     found: dict[str, dict[int, Ended]] = {"e": {}, "v": {}, "a": {}}
     begun: int | None = None
     for mark, text in zip(marks, texts, strict=True):
@@ -70,7 +72,7 @@ def read(stdout: str, stderr: str, nonce: str) -> Transcript:
         opened = f"{_ENDS[words[0]]} {words[1]}"
         found[words[0]][int(words[1])] = Ended(int(words[2]), text, said.get(opened, ""), how)
     holder = next((mark[2:] for mark in marks if mark.startswith("l ")), None)
-    complete = "z" in marks
+    complete = "z" in marks and "z" in complaints[0]
     return Transcript(found["e"], found["v"], found["a"], begun, holder, "f" not in marks and bool(marks), complete)
 
 

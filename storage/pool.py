@@ -15,7 +15,7 @@ NO_POOLS = "no pools available"
 _NEW = ("name", "size", "allocated", "free", "capacity", "health")
 _OLD = ("name", "size", "used", "available", "capacity", "health")
 _UNITS = {"": 1, "B": 1} | {unit: 1024 ** (power + 1) for power, unit in enumerate("KMGTPE")}
-_HUMAN = re.compile(r"([0-9.]+)([KMGTPE]?)B?\Z")
+_HUMAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTPE]?)B?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,9 @@ def _bytes(text: str, line: str) -> int | None:
 
 
 _LABEL = re.compile(r" *(pool|state|status|action|see|scan|scrub|config|errors): ?(.*)")
-_VDEV = re.compile(r"\t( *)(\S.*?)(?:  +(\S+)(?: +(\S+) +(\S+) +(\S+))?(?: +(\S.*))?)?\Z")
+_COUNT = r" +([0-9][0-9.]*[KMGTPE]?)"
+# A spare has a state and no counts, the headings of logs, cache and spares are names alone.
+_VDEV = re.compile(rf"\t( *)(\S+(?: \S+)*)(?:  +(\S+)(?:{_COUNT * 3}(?: +(\S.*))?| +([^0-9\s].*))?)?\Z")
 
 
 def parse_status(text: str) -> tuple[PoolStatus, ...]:
@@ -149,6 +151,8 @@ def _status(lines: list[str]) -> PoolStatus:
             facts.setdefault(label, []).append(match[2])
         elif label:
             facts[label].append(line)
+        elif line.strip():
+            raise UnexpectedOutput("zpool status", line, "a line with pool:")
     for needed in ("pool", "state"):
         if needed not in facts:
             raise UnexpectedOutput("zpool status", lines[0], f"a line with {needed}:")
@@ -168,11 +172,13 @@ def _vdevs(lines: list[str]) -> Iterator[Vdev]:
     for line in lines:
         if not line.strip() or line.split()[:2] == ["NAME", "STATE"]:
             continue
-        match = _VDEV.match(line)
+        match = _VDEV.match(line.rstrip())
         if not match:
             raise UnexpectedOutput("zpool status", line, "a line of the vdev tree")
         counts = [_count(match[i], line) for i in (4, 5, 6)]
-        yield Vdev(match[2], len(match[1]) // 2, match[3] or "", counts[0], counts[1], counts[2], match[7] or "")
+        yield Vdev(
+            match[2], len(match[1]) // 2, match[3] or "", counts[0], counts[1], counts[2], match[7] or match[8] or ""
+        )
 
 
 def _count(text: str | None, line: str) -> int | None:

@@ -67,11 +67,31 @@ def make_parents(base: str, guest: str) -> tuple[Step, ...]:
     )
 
 
-def create(dataset: str, volsize: int, *, thin: bool, properties: Sequence[tuple[str, Word]]) -> Step:
-    """A new zvol with all its properties in one command, so that it is never there without its identity."""
+_DESTROY_OWN = """\
+made=`$xvm_become zfs get -H -o value "$2" "$1" 2>/dev/null`
+test "$made" = "$3" || exit 0
+exec $xvm_become zfs destroy "$1"
+"""
+
+
+def create(dataset: str, volsize: int, *, thin: bool, maker: str, properties: Sequence[tuple[str, Word]]) -> Step:
+    """A new zvol with all its properties in one command, so that it is never there without its identity.
+
+    ``maker`` is unique to this attempt: the undo destroys the zvol only if it says so, never what was there before.
+    """
     options = tuple(word for name, value in properties for word in ("-o", joined(f"{name}=", value)))
-    sparse = ("-s",) if thin else ()
-    return Step(("zfs", "create", *sparse, *options, "-V", str(volsize), dataset), undo=("zfs", "destroy", dataset))
+    argv = (
+        "zfs",
+        "create",
+        *(("-s",) if thin else ()),
+        *options,
+        "-o",
+        f"{MAKER}={maker}",
+        "-V",
+        str(volsize),
+        dataset,
+    )
+    return Step(argv, undo=("sh", "-c", _DESTROY_OWN, "destroy-own", dataset, MAKER, maker), lies=True)
 
 
 def set_property(dataset: str, name: str, value: Word, *, back: Word | None = None) -> Step:
@@ -90,7 +110,8 @@ def identity(dataset: str) -> Step:
 
 
 def _field(name: str, as_: str, *, required: bool = True) -> Capture:
-    return Capture(as_, f"s/^{name.replace('.', '[.]')}\t\\([^\t-][^\t]*\\)\t.*/\\1/p", required)
+    """Its value, if it is its own: what a dataset inherits says nothing about it."""
+    return Capture(as_, f"s/^{name.replace('.', '[.]')}\t\\([^\t-][^\t]*\\)\t[^i].*/\\1/p", required)
 
 
 # A volume of b111 that stopped half-way may have no GUID yet; the target program tells it later.
@@ -118,7 +139,7 @@ def free_vdev(parent: str, *, rather: Word = "") -> Step:
 
     Chosen on the node, under the guest's lock, and kept with the disk: letters must not move when another disk goes.
     """
-    return Step(("sh", "-c", _FREE_VDEV, "sh", parent, VDEV, rather), captures=(Capture("free", "p"),))
+    return Step(("sh", "-c", _FREE_VDEV, "free-device-letter", parent, VDEV, rather), captures=(Capture("free", "p"),))
 
 
 _COMPARE = "echo \"$1 $2\" | awk '{ if ($2 + 0 < $1 + 0) exit 1; exit 0 }'"
@@ -126,12 +147,12 @@ _COMPARE = "echo \"$1 $2\" | awk '{ if ($2 + 0 < $1 + 0) exit 1; exit 0 }'"
 
 def not_smaller(new: int) -> Step:
     """Checks that ``new`` bytes is no less than the captured ``volsize``. awk, since test(1) was 32 bits wide."""
-    return Step(("sh", "-c", _COMPARE, "sh", Captured("volsize"), str(new)))
+    return Step(("sh", "-c", _COMPARE, "not-smaller", Captured("volsize"), str(new)))
 
 
 def grow_only(step: Step, new: int) -> Step:
     """The step, skipped when ``new`` bytes is less than, or as much as, the captured ``volsize``."""
-    return replace(step, unless=("sh", "-c", _COMPARE, "sh", str(new), Captured("volsize")))
+    return replace(step, unless=("sh", "-c", _COMPARE, "not-smaller", str(new), Captured("volsize")))
 
 
 def not_destroying(dataset: str) -> Step:
@@ -238,6 +259,6 @@ def _number(name: str, key: str, value: str) -> int:
     # "none" is how builds before 2010 print an absent refreservation even with -p.
     if key == "refreservation" and value in {"none", "-"}:
         return 0
-    if not value.isdigit():
+    if not value.isdecimal():
         raise UnexpectedOutput("zfs get", f"{name}\t{key}\t{value}", "a number of bytes or seconds")
     return int(value)

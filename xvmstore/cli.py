@@ -58,13 +58,12 @@ def cli() -> None:
     """
 
 
-def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one return an exit code
+def run(arguments: list[str] | None = None) -> int:
     """Run one command line and give its exit code."""
     app = App()
     try:
-        cli.main(arguments, prog_name="xvmstore", standalone_mode=False, obj=app)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        # Without standalone mode click gives back the code of an Exit instead of raising it.
+        code = cli.main(arguments, prog_name="xvmstore", standalone_mode=False, obj=app)
     except click.ClickException as error:
         _say(_usage(error))
         return 2
@@ -84,7 +83,7 @@ def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one return
         return 1
     finally:
         app.close()
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _usage(error: click.ClickException) -> str:

@@ -1,6 +1,7 @@
 """The configuration file: TOML into typed values; every error names file and key."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,19 +116,21 @@ def read(path: Path) -> Config:
 def _check(path: Path, file: _File) -> None:
     """What the types cannot say."""
     for name, node in file.nodes.items():
-        _check_node(f"{path}: [nodes.{name}]", name, node, file)
+        _valid(f"{path}: [nodes]", "name", names.word, name, "node name")
+        _check_node(f"{path}: [nodes.{name}]", node, file)
     for name, dom0 in file.dom0s.items():
         where = f"{path}: [dom0s.{name}]"
-        _valid(where, "name", names.word, name, "dom0 name")
+        _valid(f"{path}: [dom0s]", "name", names.word, name, "dom0 name")
         _valid(where, "initiator", iscsi_names.iqn, dom0.initiator)
+        _groups(where, host_group=dom0.host_group)
         _both(where, dom0.chap_user, dom0.chap_secret_file)
 
 
-def _check_node(where: str, name: str, node: Node, file: _File) -> None:
-    _valid(where, "name", names.word, name, "node name")
+def _check_node(where: str, node: Node, file: _File) -> None:
     _valid(where, "base", names.dataset, node.base)
     _valid(where, "lun", iscsi_names.lun, node.lun)
     _valid(where, "target_prefix", iscsi_names.iqn, node.target_prefix)
+    _groups(where, target_group=node.target_group, portal_group=node.portal_group)
     _both(where, node.chap_user, node.chap_secret_file)
     if node.host.startswith("-"):
         raise ConfigError(f"{where}: host: {node.host!r} would be an option to ssh")
@@ -151,6 +154,12 @@ def _valid(where: str, key: str, check: object, *values: object) -> None:
         raise ConfigError(f"{where}: {key}: {error}") from error
 
 
+def _groups(where: str, **groups: str | None) -> None:
+    for key, name in groups.items():
+        if name is not None:
+            _valid(where, key, iscsi_names.group, name)
+
+
 def _both(where: str, user: str | None, secret_file: str | None) -> None:
     if (user is None) != (secret_file is None):
         raise ConfigError(f"{where}: chap_user and chap_secret_file go together")
@@ -158,7 +167,10 @@ def _both(where: str, user: str | None, secret_file: str | None) -> None:
         _valid(where, "chap_user", iscsi_names.chap_user, user)
 
 
+_PORTAL = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
+
+
 def _check_portal(where: str, portal: str) -> None:
-    address, colon, port = portal.rpartition(":")
-    if not colon or not address or not port.isdigit() or not 0 < int(port) < 65536:
+    match = _PORTAL.match(portal)
+    if not match or not 0 < int(match[2]) < 65536:
         raise ConfigError(f"{where}: portals: {portal!r} is no ADDRESS:PORT (IPv6 in brackets)")

@@ -24,7 +24,8 @@ def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) ->
         ("record", record),
         ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),
-    )
+        settled="unit",
+    ).without_undo()
 
 
 def export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) -> Volume:

@@ -88,9 +88,30 @@ def half_destroyed(node: StorageNode, name: VolumeName) -> Refused:
     return Refused(f"{node.name}: {name} is half destroyed: run `xvmstore volume destroy {name}` to finish that first")
 
 
+def _still_exported(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
+    if end.how != "unmet":
+        return failure
+    release = node.settings.release
+    return InUse(
+        f"{node.name}: {name} is exported, and release {release} cannot keep its views through a rename: "
+        f"run `xvmstore lun unexport {name}` first and `lun export` afterwards"
+    )
+
+
+def _not_let_in(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
+    if end.how != "unmet":
+        return failure
+    return Refused(
+        f"{node.name}: {name} was shown to nobody: the dom0's initiator is in another host group than the configured "
+        f"one, and can be in one only: `xvmstore node check {node.name}` tells which; set host_group in [dom0s.NAME]"
+    )
+
+
 _REASONS: dict[str, Callable[[StorageNode, VolumeName, Ended, RemoteError], XvmError]] = {
     "identity": _no_identity,
     "in use": _in_use,
     "kept": _kept,
     "not destroyed": _half_destroyed,
+    "rename": _still_exported,
+    "publish": _not_let_in,
 }

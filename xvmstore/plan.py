@@ -1,7 +1,7 @@
 """A change as a value: the steps, what each is for, and from where on there is no way back."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from remote.errors import PartlyDone, RemoteError
 from remote.host import Outcome
@@ -24,6 +24,10 @@ class Plan:
         """Put parts together, each a role and its steps."""
         pairs = [(role, step) for role, steps in parts for step in steps]
         return cls(tuple(step for _, step in pairs), tuple(role for role, _ in pairs), lock, settled)
+
+    def without_undo(self) -> "Plan":
+        """The same change, but what is done stays done when a later step fails: for what was there before."""
+        return replace(self, steps=tuple(replace(step, undo=None) for step in self.steps))
 
     def lines(self) -> list[str]:
         """The commands as an admin would type them, secrets masked."""

@@ -72,6 +72,7 @@ def plan_create(
         dataset,
         wanted.size + backend.head,
         thin=bool(wanted.thin),
+        maker=f"xvmstore-{__version__},{getpass.getuser()},{identity.guid[-12:]}",
         properties=[*_properties(wanted), *marks, *_marks(node, identity)],
     )
     lun_free = (quarantine.not_freed(node.settings.base, identity.lun, unless_at=identity.freed),)
@@ -100,7 +101,6 @@ def _marks(node: StorageNode, identity: Identity) -> list[tuple[str, Word]]:
         (zvol.LUN, str(identity.lun)),
         (zvol.VDEV, Captured("free")),
         (zvol.STATE, zvol.MAKING),
-        (zvol.MAKER, f"xvmstore-{__version__},{getpass.getuser()}"),
         *head,
     ]
 
@@ -120,7 +120,7 @@ def create(node: StorageNode, name: VolumeName, wanted: Wanted, *, dom0s: Sequen
         if _already_there(plan, outcome):
             return _converge(node, name, wanted, dom0s=dom0s, answers=outcome.answers)
         if not _lun_taken(plan, outcome):
-            raise outcome.failure
+            raise_failure(node, name, plan, outcome)
         identity = _another_lun(node, name, outcome.answers[len(asked) :])
     raise Refused(f"{node.name}: every LUN tried for {name} was taken: is the shared target full?")
 

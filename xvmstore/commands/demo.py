@@ -1,11 +1,99 @@
-"""``xvmstore demo``: placeholder until written."""
+"""``xvmstore demo``: the main job, start to end, on an embedded node that is thrown away afterwards."""
+
+import json
+import secrets
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
+from remote.errors import XvmError
 from xvmstore.app import global_options
+from xvmstore.results import Volume
+from xvmstore.site import Site
+
+_MIB = 1 << 20
 
 
 @click.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Keep the node here, for more trying out.")
 @global_options
-def demo() -> None:
-    """Show the main job."""
+def demo(directory: Path | None) -> None:
+    """Make a guest's volume on an embedded node, and write and read it over iSCSI as a dom0 would."""
+    with tempfile.TemporaryDirectory(prefix="xvmstore-demo-") as scratch, _node(directory or Path(scratch)) as config:
+        _tour(config)
+        if directory:
+            click.echo(f"\nThe node's files are in {directory}: xvmstore embedded start --dir {directory}")
+
+
+@contextmanager
+def _node(directory: Path) -> Iterator[Path]:
+    """An embedded node of its own process; gives its configuration."""
+    argv = [sys.executable, "-m", "xvmstore", "embedded", "start", "--dir", str(directory.absolute())]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                raise XvmError("the embedded node did not start; what it said stands above")
+            ready = json.loads(line)
+            click.echo(
+                f"An embedded storage node runs: SSH on port {ready['ssh_port']}, iSCSI on {ready['iscsi_port']}."
+            )
+            yield Path(ready["config"])
+        finally:
+            process.terminate()
+
+
+def _tour(config: Path) -> None:
+    _type(config, "volume create web1/root --size 20G")
+    _type(config, "volume list")
+    _type(config, "guest disks web1")
+    with Site.load(config) as site:
+        volume = site.volume("web1/root")
+        _write_and_read(site, volume)
+    _type(config, "volume destroy web1/root")
+
+
+def _type(config: Path, command: str) -> None:
+    """Show a command and run it, as an admin would."""
+    click.secho(f"\n$ xvmstore {command}", bold=True)
+    argv = [sys.executable, "-m", "xvmstore", "-c", str(config), *shlex.split(command)]
+    if subprocess.run(argv, check=False).returncode != 0:
+        raise XvmError(f"`xvmstore {command}` failed; what it said stands above")
+
+
+def _write_and_read(site: Site, volume: Volume) -> None:
+    """Log in with the dom0's name and secret, write, grow the volume meanwhile, read back."""
+    from embedded.initiator import InitiatorError, Lun, Session
+
+    access = site.node().access(volume.dom0s[0])
+    secret = access.chap_secret.value if access.chap_secret else None
+    lun = Lun(volume.portals[0], volume.target or "", volume.lun or 0, access.initiator, access.chap_user, secret)
+    click.secho(f"\nAs the initiator of {volume.dom0s[0]}, over iSCSI:", bold=True)
+    written = secrets.token_bytes(_MIB)
+    at = 10 << 30
+    try:
+        with Session(lun) as session:
+            click.echo(f"  LUN {lun.number} of {lun.target}: {session.capacity()[0]} bytes")
+            session.write(at, written)
+            click.echo(f"  wrote {_MIB} random bytes at 10 GiB")
+            site.resize_volume(volume.name, "30G")
+            click.echo(f"  grown to 30G meanwhile; the initiator sees {session.capacity()[0]} bytes")
+        with Session(lun) as session:
+            same = session.read(at, _MIB) == written
+    except InitiatorError as error:
+        raise XvmError(f"the LUN cannot be used over iSCSI: {error}; are tgt and libiscsi7 installed?") from error
+    if not same:
+        raise XvmError("what was read back is not what was written")
+    click.echo(f"  logged in again and read {_MIB} bytes back: the same")
+    try:
+        Session(Lun(lun.portal, lun.target, lun.number, "iqn.2026-11.org.example:stranger", lun.chap_user, secret))
+    except InitiatorError as error:
+        click.echo(f"  a stranger with the right secret is refused: {error}")
+        return
+    raise XvmError("a stranger could log in")

@@ -1,0 +1,5 @@
+"""``python -m xvmstore``."""
+
+from xvmstore.cli import main
+
+main()
