@@ -1,18 +1,22 @@
-"""What one script over one SSH channel is worth: the same create-and-export, sent in four ways, in one run.
+"""What one script over one SSH channel is worth: the same create-and-export, sent in several ways, in one run.
 
     .venv/bin/python -m benchmarks.roundtrips [ROUNDS]
 
-All four run the very same commands on the same embedded node, interleaved, so that what else the machine does hits all
-alike. Read the ratios, not the milliseconds. Over a network each further round trip adds its delay to the first three.
+All ways run the very same commands on the same embedded node, interleaved, so that what else the machine does hits all
+alike. Read the ratios, not the milliseconds.
 
-    one script       xvmstore: everything in one exec on one connection
-    one exec each    the commands one after the other on one connection, TCP_NODELAY set (the peers' style, at its best)
-    one ssh each     a new ssh process for each command
-    floor            the same commands in one shell on the node itself, no SSH
+    one script         xvmstore: everything in one exec on one connection
+    one exec each      the commands one after the other on one connection of paramiko as it comes
+    ... NODELAY        the same with Nagle's algorithm turned off, which paramiko and fabric never do
+    one ssh each       a new ssh process for each command
+    floor              the same commands in one shell on the node itself, no SSH
+
+and the first and third once more over a relay that adds a round trip of 20 ms.
 """
 
 import json
 import shlex
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +28,7 @@ from pathlib import Path
 
 import paramiko
 
+from benchmarks.relay import relay
 from iscsi.names import new_guid
 from remote.address import SshAddress
 from remote.fabric_shell import FabricShell
@@ -32,7 +37,8 @@ from xvmstore import Site
 from xvmstore.results import Volume
 
 ROUNDS = 15
-_SIZE = "1G"
+RTT = 0.020
+Way = Callable[[str], object]
 
 
 @contextmanager
@@ -47,18 +53,12 @@ def embedded_node(directory: Path) -> Iterator[Path]:
             process.terminate()
 
 
-def commands(directory: Path) -> list[list[str]]:
-    """What the node ran for the last operation, as it logged it: changes and read-back alike."""
-    last = (directory / "exec.log").read_text().splitlines()[-1]
-    found: list[list[str]] = json.loads(last)["commands"]
-    return found
-
-
 class Recipe:
-    """The commands of one create-and-export, for other guests with GUIDs of their own."""
+    """The commands of one create-and-export as the node logged them, for other guests with GUIDs of their own."""
 
-    def __init__(self, template: list[list[str]], made: Volume) -> None:
-        self._lines = [shlex.join(argv) for argv in template]
+    def __init__(self, log: Path, made: Volume) -> None:
+        commands: list[list[str]] = json.loads(log.read_text().splitlines()[-1])["commands"]
+        self._lines = [shlex.join(argv) for argv in commands]
         self._guid = made.guid or ""
 
     def lines(self, guest: str) -> list[str]:
@@ -77,11 +77,20 @@ class Recipe:
 class Rival:
     """The same commands on one kept connection, an exec each."""
 
-    def __init__(self, address: SshAddress) -> None:
+    def __init__(self, address: SshAddress, recipe: Recipe, *, nodelay: bool) -> None:
+        self._recipe = recipe
         self._shell = FabricShell(address)
         self._shell.feed(b"exit\n", timeout=30)
+        link = self._shell.session().get_transport().sock
+        if isinstance(link, socket.socket):
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(nodelay))
 
-    def run(self, text: str) -> None:
+    def __call__(self, guest: str) -> None:
+        """All of them."""
+        for text in self._recipe.lines(guest):
+            self._one(text)
+
+    def _one(self, text: str) -> None:
         """One command, one exec: channel, reply, output, exit status."""
         channel: paramiko.Channel = self._shell.session()
         channel.exec_command(text)
@@ -90,47 +99,39 @@ class Rival:
         channel.recv_exit_status()
         channel.close()
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._shell.close()
 
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds one call takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def ways(site: Site, directory: Path, recipe: Recipe) -> dict[str, Callable[[int], object]]:
-    """The four ways; each takes a number that makes its guest's name."""
-    node = site.node()
-    settings = node.settings
-    address = SshAddress(
-        settings.host, settings.user, settings.port, node.config.file(settings.identity or ""),
-        node.config.file(settings.known_hosts or ""),
-    )  # fmt: skip
-    rival, ssh = Rival(address), OpensshShell(address)
+def ways(site: Site, far: Site, directory: Path) -> tuple[dict[str, Way], int]:
+    """The ways by name, and how many commands each runs."""
+    recipe = Recipe(directory / "exec.log", site.create_volume("template/root", "1G").volume)
+    near, away = _address(site), _address(far)
     path = f"{directory / 'bin'}:/usr/bin:/bin"
 
-    def each(number: int) -> None:
-        for text in recipe.lines(f"each{number}"):
-            rival.run(text)
-
-    def process_each(number: int) -> None:
-        for text in recipe.lines(f"ssh{number}"):
+    def process_each(guest: str) -> None:
+        ssh = OpensshShell(near)
+        for text in recipe.lines(guest):
             subprocess.run(ssh.argv(text), capture_output=True, stdin=subprocess.DEVNULL, check=False)
 
-    def floor(number: int) -> None:
-        script = "\n".join(recipe.lines(f"floor{number}"))
-        subprocess.run(["/bin/sh"], input=script.encode(), env={"PATH": path}, capture_output=True, check=False)
+    def floor(guest: str) -> None:
+        script = "\n".join(recipe.lines(guest)).encode()
+        subprocess.run(["/bin/sh"], input=script, env={"PATH": path}, capture_output=True, check=False)
 
-    return {
-        "one script": lambda number: site.create_volume(f"ours{number}/root", _SIZE),
-        "one exec each": each,
+    chosen: dict[str, Way] = {
+        "one script": lambda guest: site.create_volume(f"{guest}/root", "1G"),
+        "one exec each": Rival(near, recipe, nodelay=False),
+        "... NODELAY": Rival(near, recipe, nodelay=True),
         "one ssh each": process_each,
         "floor": floor,
+        "far: one script": lambda guest: far.create_volume(f"{guest}/root", "1G"),
+        "far: one exec each": Rival(away, recipe, nodelay=True),
     }
+    return chosen, len(recipe)
+
+
+def _address(site: Site) -> SshAddress:
+    node = site.node()
+    one = node.settings
+    key, hosts = node.config.file(one.identity or ""), node.config.file(one.known_hosts or "")
+    return SshAddress(one.host, one.user, one.port, key, hosts)
 
 
 def measure(rounds: int) -> tuple[int, dict[str, list[float]]]:
@@ -138,29 +139,51 @@ def measure(rounds: int) -> tuple[int, dict[str, list[float]]]:
     with tempfile.TemporaryDirectory(prefix="xvmstore-bench-") as scratch:
         directory = Path(scratch) / "node"
         with embedded_node(directory) as config, Site.load(config) as site:
-            made = site.create_volume("template/root", _SIZE).volume
-            recipe = Recipe(commands(directory), made)
-            chosen = ways(site, directory, recipe)
-            took: dict[str, list[float]] = {name: [] for name in chosen}
-            for number in range(rounds):
-                for name, way in chosen.items():
-                    took[name].append(timed(lambda way=way, number=number: way(number)))  # type: ignore[misc]
-            exported = sum(volume.exported for volume in site.volumes())
-            if exported != rounds * len(chosen) + 1:
-                raise SystemExit(f"only {exported} volumes are exported: the ways did not do the same work")
-            return len(recipe), took
+            with relay(site.node().settings.port or 0, rtt=RTT) as port, _through(config, port) as far:
+                chosen, count = ways(site, far, directory)
+                far.volumes()
+                took: dict[str, list[float]] = {name: [] for name in chosen}
+                for number in range(rounds):
+                    _round(site, chosen, took, number=number)
+            return count, took
+
+
+@contextmanager
+def _through(config: Path, port: int) -> Iterator[Site]:
+    """The same site, reached by another port."""
+    other = config.with_name("far.toml")
+    hosts = config.with_name("far_hosts")
+    text = config.read_text()
+    near = f"{Site.load(config).node().settings.port}"
+    known = config.with_name("known_hosts")
+    hosts.write_text(known.read_text().replace(f":{near} ", f":{port} "))
+    other.write_text(text.replace(f"port = {near}", f"port = {port}").replace(str(known), str(hosts)))
+    with Site.load(other) as site:
+        yield site
+
+
+def _round(site: Site, chosen: dict[str, Way], took: dict[str, list[float]], *, number: int) -> None:
+    """Each way once; what they made is checked and destroyed, so that the node stays as small as it was."""
+    for index, (name, way) in enumerate(chosen.items()):
+        guest = f"g{number}w{index}"
+        began = time.perf_counter()
+        way(guest)
+        took[name].append(time.perf_counter() - began)
+        (made,) = site.volumes(guest=guest)
+        if not made.exported or made.dom0s != ("xen1",):
+            raise SystemExit(f"{name} did not do the same work: {made}")
+        site.destroy_volume(made.name)
 
 
 def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     count, took = measure(rounds)
-    ours = statistics.median(took["one script"])
-    print(f"create + export: the same {count} commands, {rounds} interleaved rounds, median over loopback SSH")
+    print(f"create + export: the same {count} commands, {rounds} interleaved rounds; median, minimum, ratio of medians")
     for name, seconds in took.items():
         median = statistics.median(seconds)
-        low = min(seconds)
-        print(f"  {name:14} {median * 1000:8.1f} ms   min {low * 1000:8.1f} ms   {median / ours:6.2f} x")
+        ours = statistics.median(took["far: one script" if name.startswith("far") else "one script"])
+        print(f"  {name:19} {median * 1000:8.1f} ms  {min(seconds) * 1000:8.1f} ms  {median / ours:6.2f} x")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ _MAGIC = b"embedded sbd metadata\n"
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """An existing data file. ``kept`` is how much of ``size`` the metadata takes, ``offset`` where the LU's bytes start.
+    """An existing data file. ``offset`` is where the LU's bytes start, ``kept`` how much of ``size`` metadata takes.
 
     They differ for a volume whose head is a file of its own.
     """

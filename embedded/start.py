@@ -85,8 +85,8 @@ def _login(directory: Path, shell: str) -> Login:
     user = user_name()
     path = f"{directory}/bin:/usr/bin:/bin"
     environment = {"HOME": str(home), "USER": user, "LOGNAME": user, "SHELL": shell, "PATH": path}
-    # This node shares /tmp with the machine it runs on, and with other such nodes.
-    environment["XVMSTORE_LOCKS"] = str(home)
+    # Other such nodes share the machine's /tmp.
+    environment |= {"TMPDIR": str(home), "XVMSTORE_LOCKS": str(home)}
     return Login(shell, environment, home)
 
 

@@ -5,7 +5,7 @@ Each of the two is one ``UnitTool``: what a release can do is which one it has, 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iscsi.labels import labels, need, optional, records
 from iscsi.model import LogicalUnit
@@ -77,21 +77,37 @@ def _stmfadm_make(unit: Unit) -> tuple[Step, ...]:
         ("guid", unit.guid),
         ("alias", unit.alias),
         ("serial", unit.serial),
-        ("wcd", "false" if unit.write_cache else "true"),
+        ("wcd", _wcd(unit)),
     ):
         properties += ["-p", joined(f"{name}=", value)]
     argv = ("stmfadm", "create-lu", *properties, unit.path)
     return (Step(argv, undo=("stmfadm", "delete-lu", unit.guid), lies=True, retry=BUSY, silent=True),)
 
 
+def _wcd(unit: Unit) -> str:
+    return "false" if unit.write_cache else "true"
+
+
+_WAS_THERE = Captured("registered")
+
+
+def _stmfadm_is_there(guid: Word) -> Step:
+    """Captures ``registered``. A GUID that only has views left is listed too, but has no data file."""
+    there = Capture("registered", "s/^ *Data File *: //p", required=False)
+    argv = ("stmfadm", "list-lu", "-v", guid)
+    return Step(argv, accept=(": not found",), captures=(there,), retry=BUSY, silent=True)
+
+
 def _stmfadm_restore(unit: Unit) -> tuple[Step, ...]:
     """import-lu brings the LU back with the GUID and size it had; the size is then put right."""
     again = ("filename *: in use", _NEVER_AN_LU)
+    put_right = ("stmfadm", "modify-lu", "-p", f"wcd={_wcd(unit)}", "-s", unit.size, "-f", unit.path)
     (make,) = _stmfadm_make(unit)
     return (
         Step(("stmfadm", "import-lu", unit.path), accept=again, retry=BUSY, silent=True),
-        Step(make.argv, undo=make.undo, retry=BUSY, silent=True, unless=("stmfadm", "list-lu", unit.guid)),
-        _stmfadm_modify(unit.path, unit.size),
+        _stmfadm_is_there(unit.guid),
+        replace(make, unless=("test", "-n", _WAS_THERE)),
+        Step(put_right, retry=BUSY, silent=True),
         Step(("stmfadm", "online-lu", unit.guid), retry=BUSY, silent=True),
     )
 
@@ -113,25 +129,21 @@ def _stmfadm_delete(guid: Word) -> tuple[Step, ...]:
     return (Step(("stmfadm", "delete-lu", guid), accept=(": not found",), retry=BUSY, silent=True),)
 
 
-_WAS_THERE = Captured("registered")
-
-
 def _stmfadm_move(move: Move) -> tuple[Step, ...]:
-    """delete-lu -k keeps the views, import-lu finds the GUID on the zvol. What was not registered stays so."""
+    """delete-lu -k keeps the views, import-lu finds the GUID on the zvol. What was not registered stays so.
+
+    -k of an unknown GUID exits 0, so whether it is registered has to be asked first.
+    """
     absent = ("test", "-z", _WAS_THERE)
-    there = Capture("registered", "s/^LU Name: //p", required=False)
+    leave = ("stmfadm", "delete-lu", "-k", move.guid)
     back = ("stmfadm", "import-lu", move.old_path)
+    alias = ("stmfadm", "modify-lu", "-p", f"alias={move.new_alias}", move.guid)
     return (
-        Step(("stmfadm", "list-lu", move.guid), accept=(": not found",), captures=(there,), retry=BUSY, silent=True),
-        Step(("stmfadm", "delete-lu", "-k", move.guid), undo=back, unless=absent, retry=BUSY, silent=True),
+        _stmfadm_is_there(move.guid),
+        Step(leave, undo=back, lies=True, unless=absent, retry=BUSY, silent=True),
         move.rename,
-        Step(("stmfadm", "import-lu", move.new_path), unless=absent, retry=BUSY, silent=True),
-        Step(
-            ("stmfadm", "modify-lu", "-p", f"alias={move.new_alias}", move.guid),
-            unless=absent,
-            retry=BUSY,
-            silent=True,
-        ),
+        Step(("stmfadm", "import-lu", move.new_path), undo=leave, lies=True, unless=absent, retry=BUSY, silent=True),
+        Step(alias, unless=absent, retry=BUSY, silent=True),
     )
 
 

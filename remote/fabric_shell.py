@@ -73,6 +73,7 @@ class FabricShell:
             raise Unreachable(f"{self._address}: the node opened no session: {error}") from error
 
     def session(self) -> paramiko.Channel:
+        """A bare channel of the open connection, for who wants to run something else than a script."""
         session: paramiko.Channel = self._connection.transport.open_session(timeout=self._address.connect_timeout)
         return session
 

@@ -107,6 +107,12 @@ class Host:
         said = self._speak(script)
         answers = tuple(self._answer(query, said.queries.get(i)) for i, query in enumerate(then))
         failed = said.failed
+        if failed is None and (said.undos or len(said.steps) < len(steps)):
+            # SIGTERM: no step failed, and yet not all were carried out, or not all were left as they were.
+            raise Interrupted(
+                f"{self.name}: the script was told to stop after {len(said.steps)} of {len(steps)} steps; "
+                "what it had done was undone as far as it can be: run the same command again"
+            )
         if failed is None:
             return Outcome(None, None, answers, said.steps)
         return Outcome(self._failure(steps, said, failed), failed, answers, said.steps)
@@ -137,7 +143,8 @@ class Host:
     def _broken(self, script: Script, spoken: Spoken, said: Transcript) -> XvmError:
         if said.holder is not None:
             return Locked(_held(self.name, script.lock, said.holder))
-        words = one_line(spoken.trouble or _text(spoken.stderr)) or f"the shell exited {spoken.exit}"
+        spoke = "\n".join(line for line in _text(spoken.stderr).splitlines() if not line.startswith("xvm"))
+        words = one_line(spoken.trouble or spoke) or f"the shell exited {spoken.exit}"
         if not said.started and spoken.exit is not None:
             return Unreachable(f"{self.name}: no usable /bin/sh there, nothing was run: {words}")
         if not script.steps:

@@ -7,7 +7,8 @@ and is one brace group, so a shell that gets only half of it has a syntax error 
 What the script promises:
 - a step that fails stops the steps; the undos of the steps that this very script carried out run in reverse order;
 - the queries run in any case, so one round trip also tells what is there now;
-- a connection that drops does not stop it half-way: it goes on to the end, or undoes.
+- a connection that drops does not stop it half-way: it goes on to the end, or undoes;
+- SIGTERM makes it stop after the command that runs, and undo.
 """
 
 import secrets
@@ -24,10 +25,15 @@ T_co = TypeVar("T_co", covariant=True)
 class Secret:
     """A value that must never be seen: in an argv it becomes the path of a file only its owner can read.
 
-    The file lives in a private directory on the node for as long as the script runs.
+    The file lives in a private directory on the node for as long as the script runs. It must be ASCII: dash and ksh93
+    garble some other bytes in here-documents.
     """
 
     value: str
+
+    def __post_init__(self) -> None:
+        if not self.value.isascii() or "\0" in self.value:
+            raise ValueError("a secret must be ASCII text")
 
     def __repr__(self) -> str:
         return "<secret>"
@@ -176,7 +182,7 @@ def masked(argv: Argv) -> str:
     A program's ``$0`` says what it does.
     """
     if argv[:2] == ("sh", "-c"):
-        return "sh -c '...' " + masked(argv[3:])
+        return f"sh -c '...' {masked(argv[3:])}".rstrip()
     return " ".join(word if isinstance(word, str) and shlex.quote(word) == word else _shown(word) for word in argv)
 
 
@@ -190,12 +196,13 @@ TZ=UTC0; export TZ
 PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; export PATH
 umask 077
 trap '' 1 13
+go=1 done=
+trap 'go=0' 15
 xvm_become=@become@; export xvm_become
 n=@nonce@
 d=${TMPDIR-/tmp}/$n
 m() { echo; echo "$n $*"; echo >&2; echo "$n $*" >&2; }
-nap() { sleep 0.2 2>/dev/null || sleep 1; }
-go=1 done=
+nap() { if sleep 0.2 2>/dev/null; then w=`expr $w + 1`; else sleep 1; w=`expr $w + 5`; fi; }
 mkdir "$d" || { m f; exit 1; }
 trap 'rm -rf "$d"' 0
 """
@@ -217,9 +224,8 @@ now=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
 rmdir "$l.break"
 [ -h "$l" ] || continue
 fi
-w=`expr $w + 1`
-[ $w -gt @tries@ ] && { m l "$l $was"; go=0; break; }
 nap
+[ $w -gt @tries@ ] && { m l "$l $was"; go=0; break; }
 done
 [ $go = 1 ] && trap 'rm -rf "$d"; rm -f "$l"' 0
 """
@@ -277,11 +283,11 @@ def _step(index: int, step: Step, words: _Words) -> str:
     if step.silent:
         run += '[ $r -eq 0 ] && [ -s "$d/e" ] && r=255\n'
     if step.retry:
-        # Twenty naps of 0.2 s, or of 1 s where sleep knows no fractions.
+        # Some four seconds, in naps of 0.2 s or, where sleep knows no fractions, of 1 s.
         run = (
             "w=0\nwhile :; do\n" + run + "[ $r -eq 0 ] && break\n"
             f'case `cat "$d/e"` in {_globs(step.retry)}) ;; *) break;; esac\n'
-            "w=`expr $w + 1`; [ $w -gt 20 ] && break\nnap\ndone\n"
+            "[ $w -gt 20 ] && break\nnap\ndone\n"
         )
     judge = '[ -s "$d/o" ] && cat "$d/o"\n[ -s "$d/e" ] && cat "$d/e" >&2\n' + _judge(step, words)
     work = run + judge

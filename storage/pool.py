@@ -151,8 +151,6 @@ def _status(lines: list[str]) -> PoolStatus:
             facts.setdefault(label, []).append(match[2])
         elif label:
             facts[label].append(line)
-        elif line.strip():
-            raise UnexpectedOutput("zpool status", line, "a line with pool:")
     for needed in ("pool", "state"):
         if needed not in facts:
             raise UnexpectedOutput("zpool status", lines[0], f"a line with {needed}:")

@@ -185,7 +185,9 @@ def destroy_if_empty(parent: str) -> Step:
 def rename(dataset: str, new: str) -> Step:
     """Give a zvol another name in the same pool. It must not be exported at that moment."""
     retry = ("dataset is busy",)
-    return Step(("zfs", "rename", dataset, new), undo=("zfs", "rename", new, dataset), retry=retry)
+    undo = ("zfs", "rename", new, dataset)
+    # Harmless where nothing was renamed: the old name is still taken then.
+    return Step(("zfs", "rename", dataset, new), undo=undo, lies=True, retry=retry)
 
 
 def zvol(dataset: str, *, extra: Sequence[str] = ()) -> Query[Zvol | None]:

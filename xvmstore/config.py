@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -59,9 +59,13 @@ class Dom0(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     chap_secret_file: str | None = None
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    nodes: dict[str, Node] = {}
-    dom0s: dict[str, Dom0] = {}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    nodes: dict[str, Node]
+    dom0s: dict[str, Dom0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,33 @@ def load(path: Path | None = None) -> Config:
 def read(path: Path) -> Config:
     """Read one file. Raises ConfigError."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        file = msgspec.convert(data, _File)
+        file = _typed(path, tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
     _check(path, file)
     return Config(path, file.nodes, file.dom0s)
+
+
+def _typed(path: Path, data: dict[str, Any]) -> _File:
+    """Table by table, so that an error can name the one it is in."""
+    tables = {kind: data.pop(kind, {}) for kind in ("nodes", "dom0s")}
+    if data:
+        raise ConfigError(f"{path}: unknown key {next(iter(data))!a}; it has [nodes.NAME] and [dom0s.NAME]")
+    for kind, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {kind} is no table: write [{kind}.NAME]")
+    nodes = {name: _one(path, f"nodes.{name}", table, kind=Node) for name, table in tables["nodes"].items()}
+    dom0s = {name: _one(path, f"dom0s.{name}", table, kind=Dom0) for name, table in tables["dom0s"].items()}
+    return _File(nodes, dom0s)
+
+
+def _one(path: Path, where: str, table: object, *, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: [{names.shown(where)}]: {error}") from error
 
 
 def _check(path: Path, file: _File) -> None:

@@ -32,6 +32,7 @@ class StorageNode:
         self.settings: Node = config.nodes[name]
         self.backend: Backend = BACKENDS[self.settings.backend][self.settings.release]
         self._host: Host | None = None
+        self._secrets: dict[str, Secret] = {}
 
     @property
     def host(self) -> Host:
@@ -81,12 +82,16 @@ class StorageNode:
     def access(self, dom0: str, *, secrets: bool = True) -> Access:
         """A dom0 as this node must know it. Reads its CHAP secret unless told not to."""
         settings = self.config.dom0s[dom0]
-        secret = self._secret(settings.chap_secret_file) if secrets else None
+        secret = self._secret(settings.chap_secret_file, dom0) if secrets else None
         group = settings.host_group or dom0
         return Access(group, iscsi_names.iqn(settings.initiator), settings.chap_user, secret)
 
-    def _secret(self, name: str | None) -> Secret | None:
-        return secret_files.read(self.config.file(name)) if name else None
+    def _secret(self, name: str | None, whose: str) -> Secret | None:
+        """Asked for or read once, however many volumes need it."""
+        if name and whose not in self._secrets:
+            typed = name == secret_files.PROMPT
+            self._secrets[whose] = secret_files.ask(whose) if typed else secret_files.read(self.config.file(name))
+        return self._secrets[whose] if name else None
 
     def host_group_names(self) -> dict[str, str]:
         """dom0 by host group."""
@@ -99,7 +104,7 @@ class StorageNode:
     def export(self, name: VolumeName, *, size: Word, guid: Word, serial: Word, lun: Word, target: Word) -> Export:
         """How a volume is exported here."""
         settings = self.settings
-        secret = self._secret(settings.chap_secret_file)
+        secret = self._secret(settings.chap_secret_file, self.name)
         return Export(
             dataset=self.dataset(name),
             alias=str(name),

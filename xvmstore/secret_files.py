@@ -1,11 +1,24 @@
-"""CHAP secrets come from files their owner alone can read; never from argv or the configuration itself."""
+"""CHAP secrets come from files their owner alone can read, or from a prompt; never from argv or the configuration."""
 
+import getpass
+import os
 import stat
 from pathlib import Path
 
 from iscsi.names import chap_secret
 from remote.errors import ConfigError
 from remote.script import Secret
+
+PROMPT = "prompt"
+
+
+def ask(whose: str) -> Secret:
+    """A secret typed at the terminal, unseen. Raises ConfigError where there is no terminal, InvalidValue."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        raise ConfigError(f"the CHAP secret of {whose} is to be typed, but there is no terminal: use a file") from error
+    return Secret(chap_secret(getpass.getpass(f"CHAP secret of {whose}: "), "the secret typed"))
 
 
 def read(path: Path) -> Secret:

@@ -239,7 +239,7 @@ def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:
     outcome = node.run(plan, then=inspection.questions(node, new))
     moved: Answer[Zvol | None] = outcome.answers[0]
     if _gone(outcome) and moved.value is not None and moved.value.ours.get("renamed-from") == str(name):
-        return _finish_rename(node, new, outcome)
+        return _finish_rename(node, name, new, outcome=outcome)
     raise_failure(node, name, plan, outcome)
     return confirmed(node, new, outcome, made="renamed")
 
@@ -249,9 +249,11 @@ def _gone(outcome: Outcome) -> bool:
     return isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr and bool(outcome.failed_step == 0)
 
 
-def _finish_rename(node: StorageNode, new: VolumeName, outcome: Outcome) -> Volume:
+def _finish_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, outcome: Outcome) -> Volume:
     """An earlier run was cut off after the zvol had its new name: its views wait for the LU."""
     there = inspection.answer(node, new, outcome.answers)
+    tidy = Plan.of(guest_lock(name.guest), ("tidy", (zvol.destroy_if_empty(node.parent(name.guest)),)))
+    raise_failure(node, name, tidy, node.run(tidy))
     known = [dom0 for dom0 in there.dom0s if dom0 in node.config.dom0s]
     return there if there.exported or not known else luns.export(node, new, dom0s=known)
 

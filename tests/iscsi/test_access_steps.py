@@ -16,7 +16,9 @@ VIEW = Captured("view")
 
 
 def _stmfadm(*argv: Word, undo: tuple[Word, ...] | None = None, accept: tuple[str, ...] = ()) -> Step:
-    return Step(("stmfadm", *argv), undo=undo, accept=accept, retry=("resource busy",), silent=True)
+    return Step(
+        ("stmfadm", *argv), undo=undo, lies=undo is not None, accept=accept, retry=("resource busy",), silent=True
+    )
 
 
 GROUP = Captured("target")

@@ -13,7 +13,8 @@ RACE = ("resource busy", "Configuration changed during processing")
 
 
 def _itadm(*argv: Word, undo: tuple[Word, ...] | None = None, accept: tuple[str, ...] = ()) -> Step:
-    return Step(("itadm", *argv), undo=undo, accept=accept, retry=RACE, silent=True)
+    lies = argv[0] == "create-target"
+    return Step(("itadm", *argv), undo=undo, lies=lies, accept=accept, retry=RACE, silent=True)
 
 
 def _create(name: Word = VM1, *, full: bool) -> Step:

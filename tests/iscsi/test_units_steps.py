@@ -25,6 +25,7 @@ MOVE = Move(GUID, PATH, NEW_PATH, "web9/root", RENAME)
 def _stmfadm(
     *argv: Word,
     undo: tuple[Word, ...] | None = None,
+    lies: bool = False,
     unless: tuple[Word, ...] | None = None,
     accept: tuple[str, ...] = (),
     expect: tuple[Expect, ...] = (),
@@ -33,6 +34,7 @@ def _stmfadm(
     return Step(
         ("stmfadm", *argv),
         undo=undo,
+        lies=lies,
         unless=unless,
         accept=accept,
         retry=BUSY,
@@ -48,17 +50,24 @@ def _create(wcd: str, guid: Word = GUID, serial: Word = "serial=00006a27e7400001
     return ("create-lu", *properties, PATH)
 
 
+THERE = _stmfadm(
+    *("list-lu", "-v", GUID), accept=GONE, captures=(Capture("registered", "s/^ *Data File *: //p", required=False),)
+)
+ABSENT = ("test", "-z", Captured("registered"))
+
+
 DELETE = ("stmfadm", "delete-lu", GUID)
 MODIFY = _stmfadm("modify-lu", "-s", str(SIZE), "-f", PATH, accept=("meta file error",))
 STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
-    "make": (STMFADM.make(UNIT), (_stmfadm(*_create("false"), undo=DELETE),)),
-    "make, no write cache": (STMFADM.make(SAFE), (_stmfadm(*_create("true"), undo=DELETE),)),
+    "make": (STMFADM.make(UNIT), (_stmfadm(*_create("false"), undo=DELETE, lies=True),)),
+    "make, no write cache": (STMFADM.make(SAFE), (_stmfadm(*_create("true"), undo=DELETE, lies=True),)),
     "make, known on the node": (
         STMFADM.make(ON_NODE),
         (
             _stmfadm(
                 *_create("true", Captured("guid"), Captured("serial", prefix="serial=")),
                 undo=("stmfadm", "delete-lu", Captured("guid")),
+                lies=True,
             ),
         ),
     ),
@@ -66,8 +75,9 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
         STMFADM.restore(UNIT),
         (
             _stmfadm("import-lu", PATH, accept=("filename *: in use", "meta file error")),
-            _stmfadm(*_create("false"), undo=DELETE, unless=("stmfadm", "list-lu", GUID)),
-            MODIFY,
+            THERE,
+            _stmfadm(*_create("false"), undo=DELETE, lies=True, unless=("test", "-n", Captured("registered"))),
+            _stmfadm("modify-lu", "-p", "wcd=false", "-s", str(SIZE), "-f", PATH),
             _stmfadm("online-lu", GUID),
         ),
     ),
@@ -75,17 +85,11 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
     "move": (
         STMFADM.move(MOVE),
         (
-            _stmfadm(
-                "list-lu", GUID, accept=GONE, captures=(Capture("registered", "s/^LU Name: //p", required=False),)
-            ),
-            _stmfadm(
-                *("delete-lu", "-k", GUID),
-                undo=("stmfadm", "import-lu", PATH),
-                unless=("test", "-z", Captured("registered")),
-            ),
+            THERE,
+            _stmfadm(*("delete-lu", "-k", GUID), undo=("stmfadm", "import-lu", PATH), lies=True, unless=ABSENT),
             RENAME,
-            _stmfadm("import-lu", NEW_PATH, unless=("test", "-z", Captured("registered"))),
-            _stmfadm("modify-lu", "-p", "alias=web9/root", GUID, unless=("test", "-z", Captured("registered"))),
+            _stmfadm("import-lu", NEW_PATH, undo=("stmfadm", "delete-lu", "-k", GUID), lies=True, unless=ABSENT),
+            _stmfadm("modify-lu", "-p", "alias=web9/root", GUID, unless=ABSENT),
         ),
     ),
     "resize": (
@@ -228,10 +232,11 @@ def test_move_sees_whether_the_lu_is_there() -> None:
     """The recorded answers: there, unregistered but remembered, unknown (stdout is empty)."""
     look, unregister, *_ = STMFADM.move(MOVE)
     (capture,) = look.captures
-    found = [printed(capture.sed, stdout("stmfadm-list-lu", case)).strip() for case in ("one lower case", "unknown")]
-    assert ["600144F00C2A6D0000006A27E7400002", ""] == found
+    listed = [stdout("stmfadm-list-lu", case) for case in ("one", "unregistered", "unknown")]
+    found = [printed(capture.sed, text).strip() for text in listed]
+    assert ["/dev/zvol/rdsk/tank/vm2", "", ""] == found
     assert unregister.unless is not None
-    assert [False, True] == [succeeds(unregister.unless, {"registered": guid}) for guid in found]
+    assert [False, True, True] == [succeeds(unregister.unless, {"registered": guid}) for guid in found]
 
 
 TABLES = [stdout("b111-sbdadm", "list-lu"), stdout("sbdadm", "list-lu")]

@@ -49,7 +49,7 @@ CALLS: dict[str, Callable[[Site, str], object]] = {
 
 
 def _found(site: Site, name: str) -> Volume | None:
-    return next((one for one in site.volumes() if one.name == name), None)
+    return next((one for one in site.volumes(guest=name.split("/", maxsplit=1)[0]) if one.name == name), None)
 
 
 def _is(site: Site, name: str, **wanted: object) -> bool:
@@ -69,11 +69,15 @@ OPERATIONS = {
     "rename": Operation(("create",), "rename", lambda s, g: _is(s, f"{g}new/root", exported=True)),
     "destroy": Operation(("create",), "destroy", lambda s, g: _found(s, f"{g}/root") is None, gone=True),
 }
+# What makes and what destroys is broken in every way, on the flavour most of us run; the rest in the ways that differ.
+THOROUGH = {("illumos", "create"), ("illumos", "destroy")}
+TELLING = ("fail", "fail-after", "kill")
 CASES = [
     (flavour, operation, fault)
     for flavour in ("illumos", "b111")
     for operation in OPERATIONS
     for fault in FAULTS
+    if (flavour, operation) in THOROUGH or fault in TELLING
     # Only what is not exported may be renamed there: see test_volume.
     if (flavour, operation) != ("b111", "rename")
 ]
@@ -107,7 +111,6 @@ def _break(node: LiveNode, site: Site, operation: Operation, *, guest: str, faul
     """Run it with a fault, then again without; see what is left, and clean up."""
     for call in operation.before:
         CALLS[call](site, guest)
-    before = node.orphans(site.volumes())
     node.faults(f'[[fault]]\ncommand = "*"\n{fault}\n')
     broken = _attempt(site, operation.does, guest)
     node.faults("")
@@ -123,8 +126,8 @@ def _break(node: LiveNode, site: Site, operation: Operation, *, guest: str, faul
         ended
     )
     assert operation.done(site, guest), ended
-    assert before == node.orphans(site.volumes()), ended
-    assert [] == node.empty_guests(), ended
-    for left in site.volumes():
-        if left.name.startswith(guest):
-            site.destroy_volume(left.name)
+    left = [volume for name in (guest, f"{guest}new") for volume in site.volumes(guest=name)]
+    assert [] == [orphan for orphan in node.orphans(left) if guest in orphan], ended
+    assert [] == [empty for empty in node.empty_guests() if guest in empty], ended
+    for volume in left:
+        site.destroy_volume(volume.name)

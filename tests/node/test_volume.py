@@ -369,7 +369,7 @@ def test_an_initiator_in_another_host_group(fresh: Callable[[str], LiveNode]) ->
     assert ([], {}) == (node.zvols(), node.units())
 
 
-def test_library_as_in_the_readme(illumos: LiveNode, guest: str) -> None:
+def test_library(illumos: LiveNode, guest: str) -> None:
     """The same operations from Python."""
     with Site.load(illumos.config) as site:
         created = site.create_volume(f"{guest}/root", "1G")
@@ -378,6 +378,21 @@ def test_library_as_in_the_readme(illumos: LiveNode, guest: str) -> None:
 
         assert ("created", 2 * GIB) == (created.action, grown.size)
         assert [] == [one for one in site.volumes() if one.name.startswith(f"{guest}/")]
+
+
+def test_readme_example_runs(
+    fresh: Callable[[str], LiveNode], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """README's Python is run as it stands."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    node = fresh("illumos")
+    monkeypatch.setenv("XVMSTORE_CONFIG", str(node.config))
+
+    exec(compile(readme.split("```python\n")[1].split("```")[0], "README.md", "exec"), {})
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("created 600144F0")
+    assert f"web1/root {20 * GIB} ('xen1',) ()" == second
 
 
 @pytest.mark.parametrize("extra", ['transport = "openssh"', 'transport = "fabric"\nbecome = "pfexec"',

@@ -149,29 +149,17 @@ def running_sshd(
     )
     config = root / "sshd_config"
     config.write_text("".join(line + "\n" for line in options) + text)
-    with _privilege_separation_directory():
-        process = subprocess.Popen([str(SSHD), "-D", "-f", config, "-E", root / "sshd.log"])
-        try:
-            wait_until(lambda: answers(port) or process.poll() is not None)
-            assert process.poll() is None, (root / "sshd.log").read_text()
-            yield Sshd(root, port, host_key, login_key, process.pid)
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-@contextlib.contextmanager
-def _privilege_separation_directory() -> Iterator[None]:
-    """A server of root's insists on this directory, which is usually made at boot."""
-    missing = os.getuid() == 0 and not _PRIVILEGE_SEPARATION.exists()
-    if missing:
-        _PRIVILEGE_SEPARATION.mkdir(mode=0o755)
+    if os.getuid() == 0:
+        # Usually made at boot; left in place, because every server of this machine needs it.
+        _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+    process = subprocess.Popen([str(SSHD), "-D", "-f", config, "-E", root / "sshd.log"])
     try:
-        yield
+        wait_until(lambda: answers(port) or process.poll() is not None)
+        assert process.poll() is None, (root / "sshd.log").read_text()
+        yield Sshd(root, port, host_key, login_key, process.pid)
     finally:
-        if missing:
-            with contextlib.suppress(OSError):
-                _PRIVILEGE_SEPARATION.rmdir()
+        process.terminate()
+        process.wait(10)
 
 
 def free_port() -> int:

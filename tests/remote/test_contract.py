@@ -204,7 +204,7 @@ def test_retry_does_not_try_other_failures_again(host: Host, tmp_path: Path) -> 
 
 
 def test_retry_gives_up(host: Host, node: Node, tmp_path: Path) -> None:
-    """Trouble that does not pass is a failure after twenty more tries; it may still be accepted."""
+    """Trouble that does not pass is a failure after some seconds of naps; it may still be accepted."""
     nap = executable(node.bin / "sleep", "exit 0\n")
     try:
         failing = sh('echo try >>"$1"; echo busy >&2; exit 3', str(tmp_path / "n"), retry=("busy",))
@@ -212,7 +212,7 @@ def test_retry_gives_up(host: Host, node: Node, tmp_path: Path) -> None:
         outcome = host.run((accepted, failing))
     finally:
         nap.unlink()
-    assert ("already", 3, 21) == (outcome.steps[0].how, outcome.steps[1].exit, len(noted(tmp_path / "n")))
+    assert ("already", 3, 22) == (outcome.steps[0].how, outcome.steps[1].exit, len(noted(tmp_path / "n")))
 
 
 def test_expect_holds(host: Host) -> None:
@@ -231,6 +231,11 @@ def test_expect_does_not_hold(host: Host, tmp_path: Path, equals: str) -> None:
     outcome = host.run((step, note(at, "late")))
     assert (0, "unmet", ["-it"]) == (outcome.failed_step, outcome.steps[0].how, noted(at))
     assert "it printed 'size 5'" in str(outcome.failure)
+
+
+def test_expect_does_not_hold_for_nothing(host: Host) -> None:
+    """Printing nothing at all is not what was expected."""
+    assert 0 == host.run((sh("echo weight 5", expect=(Expect("s/^size //p", "5"),)),)).failed_step
 
 
 def test_expect_or_nothing(host: Host) -> None:
@@ -265,6 +270,15 @@ def test_silent(host: Host, tmp_path: Path) -> None:
     outcome = host.run((ordinary, mute, loud))
     assert (2, 255, []) == (outcome.failed_step, outcome.steps[2].exit, noted(at))
     assert "stmfadm: failed" in str(outcome.failure)
+
+
+def test_a_step_that_lies(host: Host, tmp_path: Path) -> None:
+    """What may have done its work although it says it failed is undone as well; what was so already is not."""
+    at = tmp_path / "n"
+    done = sh("echo exists >&2; exit 1", accept=("exists",), undo=unnote(at, "-there"), lies=True)
+    lied = sh("echo failed >&2; exit 1", undo=unnote(at, "-it"), lies=True)
+    assert 1 == host.run((done, lied)).failed_step
+    assert ["-it"] == noted(at)
 
 
 def test_silent_with_accept(host: Host) -> None:

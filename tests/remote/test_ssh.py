@@ -18,6 +18,7 @@ from remote.address import SshAddress
 from remote.errors import LoginRefused, UnknownHostKey, Unreachable, XvmError
 from remote.fabric_shell import FabricShell
 from remote.host import Host, Shell
+from remote.script import Secret, Step
 from tests.remote.sshd import Key, Sshd, free_port, running_sshd, wait_until
 from tests.remote.support import SSH_SHELLS, ask, executable
 
@@ -131,6 +132,15 @@ def test_a_login_without_a_shell(ssh_kind: str, another: NewServer) -> None:
     with another(options=("ForceCommand echo 'no shell for you' >&2; exit 1",)) as server:
         error = refusal(ssh_kind, server.address())
     assert "node1: no usable /bin/sh there, nothing was run: no shell for you" == str(error)
+
+
+def test_a_login_that_does_not_even_read_the_script(ssh_kind: str, another: NewServer) -> None:
+    """What hangs up while the script is still being sent is heard out all the same."""
+    with another(options=("ForceCommand echo 'no shell for you' >&2; exit 1",)) as server:
+        shell = SSH_SHELLS[ssh_kind](server.address())
+        with pytest.raises(Unreachable, match=r"nothing was run: no shell for you$"):
+            Host("node1", shell).run((Step(("cat", Secret("x" * 8_000_000))),))
+        shell.close()
 
 
 # --- nobody there ----------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from remote.host import Spoken
 from remote.local import LocalShell
-from remote.script import Query, Script, Step, render
+from remote.script import Query, Script, Step, new_nonce, render
 from remote.transcript import Ended, read
 from tests.remote.support import sh
 
-NONCE = "xvm00112233"
+NONCE = new_nonce()
 NOISE = "Welcome!\n\nxvm99 z\nno final newline"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ THERE = ("zfs", "list", "-H", "-o", "name", "tank/xvm/web1")
 LIST = ("zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", NAME)
 BUSY = ("dataset is busy",)
 VOLSIZE = Captured("volsize")
+CREATED = zvol.create(NAME, 1 << 30, thin=False, maker="xvmstore-1,me,x1", properties=[])
+UNDO = CREATED.undo
 
 STEPS: dict[str, tuple[Step, Step]] = {
     "base": (
@@ -33,17 +36,29 @@ STEPS: dict[str, tuple[Step, Step]] = {
         ),
     ),
     "thick": (
-        zvol.create(NAME, 1 << 30, thin=False, properties=[]),
-        Step(("zfs", "create", "-V", "1073741824", NAME), undo=("zfs", "destroy", NAME)),
+        zvol.create(NAME, 1 << 30, thin=False, maker="xvmstore-1,me,x1", properties=[]),
+        Step(
+            ("zfs", "create", "-o", "org.xvmstore:made-by=xvmstore-1,me,x1", "-V", "1073741824", NAME),
+            undo=UNDO,
+            lies=True,
+        ),
     ),
     "thin, with properties": (
-        zvol.create(NAME, 1 << 30, thin=True, properties=[("compression", "on"), (zvol.VDEV, Captured("free"))]),
+        zvol.create(
+            NAME,
+            1 << 30,
+            thin=True,
+            maker="xvmstore-1,me,x1",
+            properties=[("compression", "on"), (zvol.VDEV, Captured("free"))],
+        ),
         Step(
             (
                 *("zfs", "create", "-s", "-o", "compression=on"),
-                *("-o", Captured("free", prefix="org.xvmstore:vdev="), "-V", "1073741824", NAME),
+                *("-o", Captured("free", prefix="org.xvmstore:vdev=")),
+                *("-o", "org.xvmstore:made-by=xvmstore-1,me,x1", "-V", "1073741824", NAME),
             ),
-            undo=("zfs", "destroy", NAME),
+            undo=UNDO,
+            lies=True,
         ),
     ),
     "set": (zvol.set_property(NAME, zvol.STATE, "ready"), Step(("zfs", "set", "org.xvmstore:state=ready", NAME))),
@@ -74,6 +89,7 @@ STEPS: dict[str, tuple[Step, Step]] = {
         Step(
             ("zfs", "rename", NAME, "tank/xvm/web2/root"),
             undo=("zfs", "rename", "tank/xvm/web2/root", NAME),
+            lies=True,
             retry=BUSY,
         ),
     ),
@@ -204,13 +220,38 @@ def test_the_snapshots_of_a_volume_are_found_and_no_others() -> None:
     assert pattern not in f"{NAME}2@daily\n"
 
 
+def _run(folder: Path, argv: Sequence[Word], zfs: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of ours on a node whose zfs is this script."""
+    (folder / "zfs").write_text(f"#!/bin/sh\n{zfs}\n")
+    (folder / "zfs").chmod(0o755)
+    path = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run([str(word) for word in argv], env=path, capture_output=True, text=True, check=False)
+
+
+def _destroyed(folder: Path, *, made_by: str) -> str:
+    """What the undo of ``create`` destroys when the zvol there says that ``made_by`` made it."""
+    assert UNDO is not None
+    done = _run(folder, UNDO, f"case $1 in get) echo '{made_by}';; *) echo \"$@\";; esac")
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout
+
+
+def test_undoing_a_create_destroys_only_what_it_made(tmp_path: Path) -> None:
+    """A zvol that was there before, of us or of others, is never destroyed by a create that failed."""
+    assert f"destroy {NAME}\n" == _destroyed(tmp_path, made_by="xvmstore-1,me,x1")
+    for other in ("xvmstore-1,me,x2", "-", "", "xvmstore-1"):
+        assert "" == _destroyed(tmp_path, made_by=other)
+
+
+def test_the_undo_asks_for_the_mark_of_this_attempt() -> None:
+    """The same dataset, property and value as the create sets."""
+    assert UNDO is not None
+    assert (NAME, zvol.MAKER, "xvmstore-1,me,x1") == UNDO[-3:]
+
+
 def _free_vdev(folder: Path, *, used: str, rather: str = "") -> str | None:
     """What the program prints on a node whose zfs says ``used``; None when it fails."""
-    (folder / "zfs").write_text(f"#!/bin/sh\nprintf %b '{used}'\n")
-    (folder / "zfs").chmod(0o755)
-    argv = [str(word) for word in zvol.free_vdev("tank/xvm/web1", rather=rather).argv]
-    path = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    done = subprocess.run(argv, env=path, capture_output=True, text=True, check=False)
+    done = _run(folder, zvol.free_vdev("tank/xvm/web1", rather=rather).argv, f"printf %b '{used}'")
     return done.stdout.rstrip("\n") if done.returncode == 0 else None
 
 

@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from remote.errors import XvmError
 from xvmstore.app import global_options
-from xvmstore.results import Volume
-from xvmstore.site import Site
+
+if TYPE_CHECKING:
+    from xvmstore.results import Volume
+    from xvmstore.site import Site
 
 _MIB = 1 << 20
 
@@ -50,6 +53,8 @@ def _node(directory: Path) -> Iterator[Path]:
 
 
 def _tour(config: Path) -> None:
+    from xvmstore.site import Site
+
     _type(config, "volume create web1/root --size 20G")
     _type(config, "volume list")
     _type(config, "guest disks web1")
@@ -67,7 +72,7 @@ def _type(config: Path, command: str) -> None:
         raise XvmError(f"`xvmstore {command}` failed; what it said stands above")
 
 
-def _write_and_read(site: Site, volume: Volume) -> None:
+def _write_and_read(site: "Site", volume: "Volume") -> None:
     """Log in with the dom0's name and secret, write, grow the volume meanwhile, read back."""
     from embedded.initiator import InitiatorError, Lun, Session
 
