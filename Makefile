@@ -7,7 +7,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 # What the demo needs, and what the tests need besides: real SSH servers, a real iSCSI target and initiator, and the
 # shells the scripts must run under.
 DEMO_PACKAGES := openssh-client tgt libiscsi7
-TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server libiscsi-bin ksh93u+m mksh busybox yash csh tcsh libxenmisc4.17
+TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server libiscsi-bin ksh93u+m mksh busybox yash csh tcsh
+# Xen's own parser of disk lines; other Debian releases have another version, and the test that asks it is skipped.
+ORACLE := libxenmisc4.17
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test bench lock clean
@@ -44,7 +46,8 @@ check: setup ## format, lint, types, layers and the quick tests: seconds, offlin
 
 test: setup ## all that this machine can run: real sshd, real iSCSI, the embedded node; minutes
 	$(call install,$(TEST_PACKAGES))
-	$(BIN)/pytest -q -n 2 --dist loadgroup
+	@dpkg-query -W $(ORACLE) >/dev/null 2>&1 || $(APT) install -y --no-install-recommends $(ORACLE) || true
+	$(BIN)/pytest -q -n 2
 
 bench: setup ## ratios of round trips, side by side in one run
 	$(call install,$(DEMO_PACKAGES))

@@ -173,7 +173,8 @@ class Host:
         # The undo of the step that failed is tried in case it lied: mostly there is nothing to undo.
         stuck = [i for i, undone in said.undos.items() if undone.exit != 0 and i != failed]
         command = masked(step.argv)
-        text = end.stderr or (f"it printed {one_line(end.stdout)!r}" if end.how == "unmet" else "")
+        # A failure without a word on stderr may have put it on stdout: usage errors of the COMSTAR tools do.
+        text = end.stderr or (f"it printed {one_line(end.stdout)!r}" if end.how == "unmet" else end.stdout[:200])
         if not stuck:
             note = "; what had been done before it was undone" if set(said.undos) - {failed} else ""
             return StepFailed(self.name, command, exit_status=end.exit, stderr=text, note=note)

@@ -18,7 +18,7 @@ from xvmstore.results import Check
 def check(node: StorageNode) -> tuple[Check, ...]:
     """Look at everything an operation will need, in one round trip. Raises Unreachable."""
     answers = node.host.ask(_questions(node))
-    system, user, new, old, base, states, stmf, groups, portals, initiators = answers
+    system, user, new, old, base, states, stmf, creates, groups, portals, initiators = answers
     return (
         Check("reachable", ok=True, found=f"{node.settings.host}, {_or(system, 'unknown system')}"),
         Check("user", ok=user.error is None, found=_or(user, "unknown")),
@@ -26,6 +26,7 @@ def check(node: StorageNode) -> tuple[Check, ...]:
         _base(node, base),
         *_services(node, states),
         _rights("rights on COMSTAR (stmfadm)", stmf, node),
+        _release(node, creates),
         _host_groups(node, groups),
         _rights("rights on iSCSI targets (itadm)", portals, node),
         *_portal_group(node, portals),
@@ -41,9 +42,24 @@ def _questions(node: StorageNode) -> tuple[Query[Any], ...]:
         Query(("zfs", "list", "-H", "-o", "name", node.settings.base), str.strip, absent=("dataset does not exist",)),
         Query(("svcs", "-H", "-o", "state,fmri", *node.backend.services()), _states),
         Query(("stmfadm", "list-state"), str.strip, silent=True),
+        Query(("sh", "-c", _CREATES, "probe-release"), str.strip),
         access.host_groups(),
         targets.portal_groups(),
         targets.initiators(),
+    )
+
+
+# b115 and later: older ones answer "invalid subcommand", and exit 1.
+_CREATES = "$xvm_become stmfadm create-lu '-?' >/dev/null 2>&1 && echo stmfadm || echo sbdadm"
+
+
+def _release(node: StorageNode, answer: Answer[str]) -> Check:
+    """Which tool makes LUs is what tells the releases apart."""
+    found, meant = _or(answer, "unknown"), "sbdadm" if node.backend.chooses_guid else "stmfadm"
+    advice = 'set release = "illumos"' if found == "stmfadm" else 'set release = "b111", layout = "shared-target"'
+    said = f"LUs are made by {found}"
+    return Check(
+        f"release {node.settings.release}", ok=found == meant, found=said, advice=advice if found != meant else ""
     )
 
 

@@ -107,8 +107,18 @@ def _not_let_in(node: StorageNode, name: VolumeName, end: Ended, failure: Remote
     )
 
 
+def _another_release(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
+    if "invalid subcommand" not in end.stdout:
+        return failure
+    return Refused(
+        f"{node.name}: nothing was done for {name}: this node's stmfadm makes no LUs, so it is older than release "
+        f'"{node.settings.release}": set release = "b111" and layout = "shared-target" in [nodes.{node.name}]'
+    )
+
+
 _REASONS: dict[str, Callable[[StorageNode, VolumeName, Ended, RemoteError], XvmError]] = {
     "identity": _no_identity,
+    "unit": _another_release,
     "in use": _in_use,
     "kept": _kept,
     "not destroyed": _half_destroyed,

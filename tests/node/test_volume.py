@@ -345,6 +345,22 @@ def test_node_check_finds_what_is_wrong(fresh: Callable[[str], LiveNode]) -> Non
     assert "svcadm enable -r svc:/network/iscsi/target:default" in disabled.out
 
 
+def test_the_wrong_release_is_noticed(fresh: Callable[[str], LiveNode], tmp_path: Path) -> None:
+    """A node that is older than configured: the check says so, a volume is refused with what to set, nothing is left."""
+    node = fresh("b111")
+    config = tmp_path / "config.toml"
+    config.write_text(node.config.read_text().replace('release = "b111"', 'release = "illumos"'))
+
+    checked = node.xvm("node", "check", "--json", config=config)
+    refused = node.xvm("volume", "create", "web1/root", "--size", "1G", config=config)
+
+    (bad,) = [one for one in checked.json if not one["ok"]]
+    assert ("release illumos", "LUs are made by sbdadm") == (bad["what"], bad["found"])
+    assert (1, 1) == (refused.exit, refused.err.count("\n"))
+    assert 'set release = "b111"' in refused.err
+    assert [] == node.zvols()
+
+
 def test_node_setup_applies(fresh: Callable[[str], LiveNode]) -> None:
     """Base dataset, host group and CHAP account are there afterwards; a changed secret is set anew."""
     node = fresh("illumos")

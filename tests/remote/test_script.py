@@ -68,3 +68,11 @@ def test_become_is_quoted() -> None:
     """Its words go before the command as words, whatever is in them."""
     text = render(Script((Step(("zfs", "list")),), become=("sudo", "-u", "a b")), NONCE)
     assert "\nsudo -u 'a b' zfs list </dev/null" in text
+
+
+@pytest.mark.parametrize("text", ["caf\xe9", "x\x80", "a\0b"])
+def test_a_secret_is_ascii(text: str) -> None:
+    """Some shells garble other bytes in a here-document, so they are refused before they are sent; unseen."""
+    with pytest.raises(ValueError, match="ASCII") as error:
+        Secret(text)
+    assert text not in str(error.value)
