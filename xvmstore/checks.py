@@ -55,12 +55,11 @@ _CREATES = "$xvm_become stmfadm create-lu '-?' >/dev/null 2>&1 && echo stmfadm |
 
 def _release(node: StorageNode, answer: Answer[str]) -> Check:
     """Which tool makes LUs is what tells the releases apart."""
-    found, meant = _or(answer, "unknown"), "sbdadm" if node.backend.chooses_guid else "stmfadm"
-    advice = 'set release = "illumos"' if found == "stmfadm" else 'set release = "b111", layout = "shared-target"'
-    said = f"LUs are made by {found}"
-    return Check(
-        f"release {node.settings.release}", ok=found == meant, found=said, advice=advice if found != meant else ""
-    )
+    found = _or(answer, "unknown")
+    ok = found == ("sbdadm" if node.backend.chooses_guid else "stmfadm")
+    right = 'set release = "illumos"' if found == "stmfadm" else 'set release = "b111", layout = "shared-target"'
+    what, said = f"release {node.settings.release}", f"LUs are made by {found}"
+    return Check(what, ok=ok, found=said, advice="" if ok else right)
 
 
 def _states(text: str) -> dict[str, str]:
