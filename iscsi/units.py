@@ -91,9 +91,9 @@ def _wcd(unit: Unit) -> str:
 _WAS_THERE = Captured("registered")
 
 
-def _stmfadm_is_there(guid: Word) -> Step:
-    """Captures ``registered``. A GUID that only has views left is listed too, but has no data file."""
-    there = Capture("registered", "s/^ *Data File *: //p", required=False)
+def _stmfadm_look(guid: Word, sed: str) -> Step:
+    """Captures ``registered``: what is picked out of the LU's listing, nothing where there is none."""
+    there = Capture("registered", sed, required=False)
     argv = ("stmfadm", "list-lu", "-v", guid)
     return Step(argv, accept=(": not found",), captures=(there,), retry=BUSY, silent=True)
 
@@ -105,7 +105,8 @@ def _stmfadm_restore(unit: Unit) -> tuple[Step, ...]:
     (make,) = _stmfadm_make(unit)
     return (
         Step(("stmfadm", "import-lu", unit.path), accept=again, retry=BUSY, silent=True),
-        _stmfadm_is_there(unit.guid),
+        # A GUID that only has views left is listed too, but has no data file.
+        _stmfadm_look(unit.guid, "s/^ *Data File *: //p"),
         replace(make, unless=("test", "-n", _WAS_THERE)),
         Step(put_right, retry=BUSY, silent=True),
         Step(("stmfadm", "online-lu", unit.guid), retry=BUSY, silent=True),
@@ -139,7 +140,8 @@ def _stmfadm_move(move: Move) -> tuple[Step, ...]:
     back = ("stmfadm", "import-lu", move.old_path)
     alias = ("stmfadm", "modify-lu", "-p", f"alias={move.new_alias}", move.guid)
     return (
-        _stmfadm_is_there(move.guid),
+        # Views alone mean that an earlier move was cut off: its LU is to be registered as well.
+        _stmfadm_look(move.guid, "s/^LU Name: //p"),
         Step(leave, undo=back, lies=True, unless=absent, retry=BUSY, silent=True),
         move.rename,
         Step(("stmfadm", "import-lu", move.new_path), undo=leave, lies=True, unless=absent, retry=BUSY, silent=True),

@@ -50,9 +50,10 @@ def _create(wcd: str, guid: Word = GUID, serial: Word = "serial=00006a27e7400001
     return ("create-lu", *properties, PATH)
 
 
-THERE = _stmfadm(
-    *("list-lu", "-v", GUID), accept=GONE, captures=(Capture("registered", "s/^ *Data File *: //p", required=False),)
-)
+def _look(sed: str) -> Step:
+    return _stmfadm("list-lu", "-v", GUID, accept=GONE, captures=(Capture("registered", sed, required=False),))
+
+
 ABSENT = ("test", "-z", Captured("registered"))
 
 
@@ -75,7 +76,7 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
         STMFADM.restore(UNIT),
         (
             _stmfadm("import-lu", PATH, accept=("filename *: in use", "meta file error")),
-            THERE,
+            _look("s/^ *Data File *: //p"),
             _stmfadm(*_create("false"), undo=DELETE, lies=True, unless=("test", "-n", Captured("registered"))),
             _stmfadm("modify-lu", "-p", "wcd=false", "-s", str(SIZE), "-f", PATH),
             _stmfadm("online-lu", GUID),
@@ -85,7 +86,7 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
     "move": (
         STMFADM.move(MOVE),
         (
-            THERE,
+            _look("s/^LU Name: //p"),
             _stmfadm(*("delete-lu", "-k", GUID), undo=("stmfadm", "import-lu", PATH), lies=True, unless=ABSENT),
             RENAME,
             _stmfadm("import-lu", NEW_PATH, undo=("stmfadm", "delete-lu", "-k", GUID), lies=True, unless=ABSENT),
@@ -228,15 +229,21 @@ def test_resize_reads_the_size_and_not_the_block_size() -> None:
     assert not _all_hold(check.expect, LISTED.replace("8589934592", "17179869184"))
 
 
-def test_move_sees_whether_the_lu_is_there() -> None:
-    """The recorded answers: there, unregistered but remembered, unknown (stdout is empty)."""
-    look, unregister, *_ = STMFADM.move(MOVE)
+@pytest.mark.parametrize(("steps", "seen"), [
+    (STMFADM.move(MOVE), ["600144F00C2A6D0000006A27E7400002", "600144F0000000000000000000000077", ""]),
+    (STMFADM.restore(UNIT)[1:], ["/dev/zvol/rdsk/tank/vm2", "", ""]),
+], ids=["move", "restore"])  # fmt: skip
+def test_what_is_there_is_seen(steps: tuple[Step, ...], seen: list[str]) -> None:
+    """The recorded answers: there, only remembered for its views, unknown (stdout is empty)."""
+    look, guarded, *_ = steps
     (capture,) = look.captures
-    listed = [stdout("stmfadm-list-lu", case) for case in ("one", "unregistered", "unknown")]
-    found = [printed(capture.sed, text).strip() for text in listed]
-    assert ["/dev/zvol/rdsk/tank/vm2", "", ""] == found
-    assert unregister.unless is not None
-    assert [False, True, True] == [succeeds(unregister.unless, {"registered": guid}) for guid in found]
+    found = [
+        printed(capture.sed, stdout("stmfadm-list-lu", case)).strip() for case in ("one", "unregistered", "unknown")
+    ]
+    assert seen == found
+    assert guarded.unless is not None
+    skipped = [succeeds(guarded.unless, {"registered": word}) for word in found]
+    assert [bool(word) is (guarded.unless[1] == "-n") for word in found] == skipped
 
 
 TABLES = [stdout("b111-sbdadm", "list-lu"), stdout("sbdadm", "list-lu")]

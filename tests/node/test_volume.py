@@ -346,7 +346,7 @@ def test_node_check_finds_what_is_wrong(fresh: Callable[[str], LiveNode]) -> Non
 
 
 def test_the_wrong_release_is_noticed(fresh: Callable[[str], LiveNode], tmp_path: Path) -> None:
-    """A node that is older than configured: the check says so, a volume is refused with what to set, nothing is left."""
+    """A node older than configured: the check says so; a volume is refused with what to set."""
     node = fresh("b111")
     config = tmp_path / "config.toml"
     config.write_text(node.config.read_text().replace('release = "b111"', 'release = "illumos"'))
