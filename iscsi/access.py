@@ -15,15 +15,16 @@ NO_VIEWS = "no views found"
 
 
 def ensure_host_group(group: str, initiator: str) -> tuple[Step, ...]:
-    """The host group with the initiator in it. Never undone: it belongs to the dom0, not to one volume.
+    """The host group with the initiator in it, and nobody else: who is in a group sees all that the group sees.
 
-    "already exists" is also said of a member of another group, so the list is what decides.
+    "already exists" is also said of a member of another group, so the list is what decides. Never undone: the group
+    belongs to the dom0, not to one volume.
     """
-    member = Expect(f"s/^[ \t]*Member: {_literal(initiator)}$/yes/p", "yes")
+    alone = Expect("s/^[ \t]*Member: //p", initiator)
     return (
         Step(("stmfadm", "create-hg", group), accept=_EXISTS, retry=BUSY, silent=True),
         Step(("stmfadm", "add-hg-member", "-g", group, initiator), accept=_EXISTS, retry=BUSY, silent=True),
-        Step(("stmfadm", "list-hg", "-v", group), expect=(member,), retry=BUSY, silent=True),
+        Step(("stmfadm", "list-hg", "-v", group), expect=(alone,), retry=BUSY, silent=True),
     )
 
 

@@ -87,8 +87,14 @@ class Backend(Protocol):
     def restore(self, export: Export) -> tuple[Step, ...]:
         """The LU of a zvol that was exported before, with the GUID it had, verified."""
 
-    def publish(self, export: Export, access: Sequence[Access]) -> tuple[Step, ...]:
-        """Let the dom0s' initiators in. The view comes last."""
+    def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
+        """Let the dom0s' initiators in. The view comes last. ``again``: the target may be there, set up otherwise."""
+
+    def admit(self, access_: Access, *, renew: bool = False) -> tuple[Step, ...]:
+        """Make a dom0 known to the node. ``renew``: set its secret even where there is one."""
+
+    def same_unit(self, export: Export) -> tuple[Step, ...]:
+        """Checks that the LU with this GUID, if any, is this volume's; before anything is taken away."""
 
     def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
         """Checks that nobody (or not this initiator) is logged in."""

@@ -30,7 +30,7 @@ class Comstar:
 
     @property
     def chooses_guid(self) -> bool:
-        """True for sbdadm."""
+        """sbdadm picks the GUID."""
         return not self.units.names
 
     def services(self) -> tuple[str, ...]:
@@ -47,11 +47,30 @@ class Comstar:
         unit = _unit(export)
         return (*self.units.restore(unit), self.units.verify(unit))
 
-    def publish(self, export: Export, access: Sequence[Access]) -> tuple[Step, ...]:
+    def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Host groups and secrets first, then the target, then the views."""
-        steps = [step for dom0 in access for step in _host(dom0)]
-        steps += _target(export, chap=any(dom0.chap_secret for dom0 in access))
+        steps = [step for dom0 in access for step in self.admit(dom0)]
+        chap = any(dom0.chap_secret for dom0 in access)
+        steps += _target(export, chap=chap)
+        if again and not export.shared:
+            steps += targets.modify_target(
+                export.target, portal_group=export.portal_group, chap=chap, own=export.own_chap
+            )
         return (*steps, *(_view(export, dom0) for dom0 in access))
+
+    def admit(self, access_: Access, *, renew: bool = False) -> tuple[Step, ...]:
+        """Host group and CHAP account; a secret the node has already is only set anew when asked for."""
+        steps = access.ensure_host_group(access_.host_group, access_.initiator)
+        if access_.chap_user is None or access_.chap_secret is None:
+            return steps
+        user, secret = access_.chap_user, access_.chap_secret
+        create = targets.create_initiator(access_.initiator, user=user, secret=secret)
+        modify = targets.modify_initiator(access_.initiator, user=user, secret=secret)
+        return (*steps, create, modify) if renew else (*steps, create)
+
+    def same_unit(self, export: Export) -> tuple[Step, ...]:
+        """By the LU's data file."""
+        return (self.units.same(zvol.device(export.dataset), export.guid),)
 
     def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
         """Sessions are per target: on a shared one any login of a host counts."""
@@ -108,13 +127,6 @@ def _unit(export: Export) -> Unit:
         alias=export.alias,
         write_cache=export.write_cache,
     )
-
-
-def _host(dom0: Access) -> tuple[Step, ...]:
-    steps = access.ensure_host_group(dom0.host_group, dom0.initiator)
-    if dom0.chap_user is None or dom0.chap_secret is None:
-        return steps
-    return (*steps, targets.create_initiator(dom0.initiator, user=dom0.chap_user, secret=dom0.chap_secret))
 
 
 def _target(export: Export, *, chap: bool) -> tuple[Step, ...]:

@@ -34,6 +34,18 @@ def create_target(
     return Step(tuple(argv), undo=undo, lies=True, accept=("already configured",), retry=_RACE, silent=True)
 
 
+def modify_target(
+    name: Word, *, portal_group: str | None, chap: bool, own: tuple[str, Secret] | None
+) -> tuple[Step, ...]:
+    """Set up a target that may have been made otherwise: CHAP is of no use on one that does not ask for it."""
+    options: list[Word] = ["-a", "chap"] if chap else []
+    options += ["-u", own[0], "-S", own[1]] if own else []
+    options += ["-t", portal_group] if portal_group else []
+    if not options:
+        return ()
+    return (Step(("itadm", "modify-target", *options, name), retry=_RACE, silent=True),)
+
+
 def remove_target(name: Word) -> Step:
     """Delete a target; its sessions are dropped (without -f an online one is never deleted)."""
     return Step(("itadm", "delete-target", "-f", name), accept=("not found",), retry=_RACE, silent=True)

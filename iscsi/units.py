@@ -46,7 +46,8 @@ class UnitTool:
     make      a new LU on a zvol that has none
     restore   the LU a zvol had before; made anew where there is no memory of it
     verify    checks that the LU is what was asked for, before anybody is let see it
-    delete    unregister the LU and take all its views away
+    same      checks that the GUID's LU, if there is one, is on this path: a received copy of a zvol has its GUID
+    delete    unregister the LU and take all its views away; after ``same``
     move      rename the zvol under the LU: given the old and new path, the GUID, the new alias, and the rename
     resize    tell the LU the zvol's new size, and check that it listened; nothing where there is no LU
     head      bytes of the zvol that the tool keeps for itself
@@ -56,6 +57,7 @@ class UnitTool:
     make: Callable[[Unit], tuple[Step, ...]]
     restore: Callable[[Unit], tuple[Step, ...]]
     verify: Callable[[Unit], Step]
+    same: Callable[[str, Word], Step]
     delete: Callable[[Word], tuple[Step, ...]]
     move: Callable[["Move"], tuple[Step, ...]]
     resize: Callable[[str, Word, Word], tuple[Step, ...]]
@@ -101,7 +103,8 @@ def _stmfadm_look(guid: Word, sed: str) -> Step:
 def _stmfadm_restore(unit: Unit) -> tuple[Step, ...]:
     """import-lu brings the LU back with the GUID and size it had; the size is then put right."""
     again = ("filename *: in use", _NEVER_AN_LU)
-    put_right = ("stmfadm", "modify-lu", "-p", f"wcd={_wcd(unit)}", "-s", unit.size, "-f", unit.path)
+    facts = ("-p", f"alias={unit.alias}", "-p", f"wcd={_wcd(unit)}", "-s", unit.size)
+    put_right = ("stmfadm", "modify-lu", *facts, "-f", unit.path)
     (make,) = _stmfadm_make(unit)
     return (
         Step(("stmfadm", "import-lu", unit.path), accept=again, retry=BUSY, silent=True),
@@ -124,6 +127,11 @@ def _stmfadm_verify(unit: Unit) -> Step:
 
 def _sed(*wanted: str) -> str:
     return ";".join(f"s/^ *{label} *: //p" for label in wanted)
+
+
+def _stmfadm_same(path: str, guid: Word) -> Step:
+    here = Expect(_sed("Data File"), path, or_nothing=True)
+    return Step(("stmfadm", "list-lu", "-v", guid), accept=(": not found",), expect=(here,), retry=BUSY, silent=True)
 
 
 def _stmfadm_delete(guid: Word) -> tuple[Step, ...]:
@@ -221,6 +229,7 @@ STMFADM = UnitTool(
     make=_stmfadm_make,
     restore=_stmfadm_restore,
     verify=_stmfadm_verify,
+    same=_stmfadm_same,
     delete=_stmfadm_delete,
     move=_stmfadm_move,
     resize=_stmfadm_resize,
@@ -263,17 +272,23 @@ def _sbdadm_verify(unit: Unit) -> Step:
     return Step(("sbdadm", "list-lu"), expect=expect, silent=True)
 
 
-def _sbdadm_delete(guid: Word) -> tuple[Step, ...]:
+_UNIT = Captured("unit")
+
+
+def _sbdadm_same(path: str, _guid: Word) -> Step:
+    """The LU is found by its path, since a volume that was cut off half-way has no GUID recorded."""
+    here = Capture(_UNIT.name, _row(path, 1), required=False)
+    return Step(("sbdadm", "list-lu"), captures=(here,), silent=True)
+
+
+def _sbdadm_delete(_guid: Word) -> tuple[Step, ...]:
     """The views are STMF's own on these releases, and would wait for another LU with this GUID."""
-    gone = ("GUID not found", "GUID must be 32 characters")
+    absent = ("test", "-z", _UNIT)
+    views = ("stmfadm", "remove-view", "-l", _UNIT, "-a")
+    gone = ("GUID not found",)
     return (
-        Step(
-            ("stmfadm", "remove-view", "-l", guid, "-a"),
-            accept=("no views found", "must be 32 hex"),
-            retry=BUSY,
-            silent=True,
-        ),
-        Step(("sbdadm", "delete-lu", guid), accept=gone, silent=True),
+        Step(views, unless=absent, accept=("no views found",), retry=BUSY, silent=True),
+        Step(("sbdadm", "delete-lu", _UNIT), unless=absent, accept=gone, silent=True),
     )
 
 
@@ -320,6 +335,7 @@ SBDADM = UnitTool(
     make=_sbdadm_make,
     restore=_sbdadm_restore,
     verify=_sbdadm_verify,
+    same=_sbdadm_same,
     delete=_sbdadm_delete,
     move=_sbdadm_move,
     resize=_sbdadm_resize,

@@ -195,11 +195,19 @@ def _held(host: str, lock: Lock | None, holder: str) -> str:
     name = lock.name if lock else "it"
     return (
         f"{host}: {name} is being changed by {owner} (process {pid} on {host}); try again when it is done. "
-        f"If that process hangs, kill it there, or remove {path} once you know it changes nothing"
+        f"If that process hangs, kill it there; once you know that nothing changes, remove {path} and {path}.break"
     )
 
 
-def guest_lock(guest: str, *, wait: int = 30) -> Lock:
-    """The lock for changes of one guest's disks, owned by the user and machine we run as."""
+def user_name() -> str:
+    """Who runs this, by name or, where the system knows none, by number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def guest_lock(guest: str, *others: str) -> Lock:
+    """The lock for changes of guests' disks, owned by the user and machine we run as."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Lock(guest, f"{getpass.getuser()}@{socket.gethostname()}[{os.getpid()}],since,{stamp}", wait)
+    return Lock(guest, f"{user_name()}@{socket.gethostname()}[{os.getpid()}],since,{stamp}", others=others)

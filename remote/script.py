@@ -131,12 +131,15 @@ class Query(Generic[T_co]):
 class Lock:
     """A lock on the node, held while the script runs. ``owner`` is shown to whoever has to wait.
 
+    ``others`` are names that are locked with it, always in the same order.
+
     A holder whose process is gone is found out and the lock taken over. ``wait`` is in seconds.
     """
 
     name: str
     owner: str
     wait: int = 30
+    others: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -196,7 +199,7 @@ TZ=UTC0; export TZ
 PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; export PATH
 umask 077
 trap '' 1 13
-go=1 done=
+go=1 done= f=
 trap 'go=0' 15
 xvm_become=@become@; export xvm_become
 n=@nonce@
@@ -214,7 +217,8 @@ _LOCK = """\
 l=${XVMSTORE_LOCKS-/tmp}/@file@
 me=$$:@owner@
 w=0
-until ln -s "$me" "$l" 2>/dev/null; do
+while [ $go = 1 ]; do
+ln -s "$me" "$l" 2>/dev/null && break
 was=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
 p=`echo "$was" | sed 's/:.*//'`
 if [ -n "$p" ] && ps -p "$p" >/dev/null 2>&1; then :
@@ -227,7 +231,7 @@ fi
 nap
 [ $w -gt @tries@ ] && { m l "$l $was"; go=0; break; }
 done
-[ $go = 1 ] && trap 'rm -rf "$d"; rm -f "$l"' 0
+[ $go = 1 ] && held="$held $l" && trap 'rm -rf "$d"; rm -f $held' 0
 """
 
 
@@ -244,12 +248,13 @@ def render(script: Script, nonce: str) -> str:
 
 
 def _lock(lock: Lock) -> str:
-    text = _LOCK.replace("@file@", shlex.quote(lock.file)).replace("@owner@", shlex.quote(lock.owner))
-    return text.replace("@tries@", str(lock.wait * 5))
+    files = [replace(lock, name=name).file for name in sorted({lock.name, *lock.others})]
+    text = _LOCK.replace("@owner@", shlex.quote(lock.owner)).replace("@tries@", str(lock.wait * 5))
+    return "held=\n" + "".join(text.replace("@file@", shlex.quote(file)) for file in files)
 
 
 # Nothing that needs rights: the shell's own words, and programs for it, which put $xvm_become where it belongs.
-_SHELLS_OWN = frozenset({"sh", "test", "uname", "id"})
+_SHELLS_OWN = frozenset({"sh", "test", "uname", "id", "svcs"})
 
 
 class _Words:
@@ -299,7 +304,7 @@ def _step(index: int, step: Step, words: _Words) -> str:
     arm = f'case $r$k in {armed}) done="{index} $done";; esac\n' if step.undo else ""
     return (
         f"if [ $go = 1 ]; then\nm b {index}\nk=done\n{work}"
-        f"m e {index} $r $k\n{arm}[ $r -eq 0 ] || go=0\n[ $k = unmet ] && go=0\nfi\n"
+        f"m e {index} $r $k\n{arm}[ $r -eq 0 ] || go=0 f={index}\n[ $k = unmet ] && go=0 f={index}\nfi\n"
     )
 
 
@@ -333,11 +338,14 @@ def _globs(patterns: Sequence[str]) -> str:
 def _undos(steps: Sequence[Step], words: _Words) -> list[str]:
     """Undos, newest first, only when a step failed."""
     cases = "".join(
-        f"{index}) m u {index}; {words.command(step.undo)} </dev/null; m v {index} $?;;\n"
+        f"{index}) m u {index}; {words.command(step.undo)} </dev/null; r=$?; m v {index} $r;;\n"
         for index, step in enumerate(steps)
         if step.undo
     )
-    return [f"if [ $go = 0 ]; then for i in $done; do case $i in\n{cases}esac; done; fi\n"] if cases else []
+    # An undo that fails stops the others: what is older, the zvol with its identity above all, is what a re-run needs.
+    # That of the very step that failed (f) is only tried.
+    loop = f'for i in $done; do case $i in\n{cases}esac\n[ $r -eq 0 ] || [ "$i" = "$f" ] || break\ndone'
+    return [f"if [ $go = 0 ]; then\n{loop}\nfi\n"] if cases else []
 
 
 def _query(index: int, query: Query[object], words: _Words) -> str:

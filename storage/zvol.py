@@ -8,18 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from remote.errors import UnexpectedOutput
-from remote.script import Capture, Captured, Query, Step, Word, joined
+from remote.script import Capture, Captured, Expect, Query, Step, Word, joined
 
 PREFIX = "org.xvmstore:"
 NO_DATASET = "dataset does not exist"
 # These three are what makes a zvol one of ours; they are set in the very command that creates it.
 GUID, LUN, TARGET = PREFIX + "guid", PREFIX + "lun", PREFIX + "target"
 SERIAL, VDEV, STATE, MAKER = PREFIX + "serial", PREFIX + "vdev", PREFIX + "state", PREFIX + "made-by"
+# How it was exported when it was made; on a guest's own dataset, whose it is.
+LAYOUT, GUEST = PREFIX + "layout", PREFIX + "guest"
 # Bytes at the start of the zvol that the target program keeps for itself (COMSTAR before b116).
 HEAD = PREFIX + "head"
 # The name a volume had before a rename, so that one cut off half-way can be told from a slip of the pen.
 RENAMED = PREFIX + "renamed-from"
-OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, HEAD, RENAMED)
+OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, LAYOUT, HEAD, RENAMED)
 # Values of STATE. "making" until everything is verified: the commit mark is set last.
 MAKING, READY, DESTROYING = "making", "ready", "destroying"
 NATIVE = ("type", "volsize", "volblocksize", "refreservation", "used", "referenced", "creation", "origin")
@@ -31,7 +33,7 @@ class Zvol:
 
     ``refreservation`` 0 means thin. ``ours`` holds our own properties without their prefix, only those set on
     the zvol itself: a clone or a child of a marked dataset does not pass for a volume of ours. ``asked`` holds
-    further properties the caller wanted read.
+    all that was read but those.
     """
 
     dataset: str
@@ -44,6 +46,12 @@ class Zvol:
     origin: str | None
     ours: Mapping[str, str]
     asked: Mapping[str, str]
+
+    @property
+    def head(self) -> int:
+        """Bytes of it that are not the guest's."""
+        recorded = self.ours.get("head", "0")
+        return int(recorded) if recorded.isdecimal() else 0
 
     @property
     def thin(self) -> bool:
@@ -59,18 +67,23 @@ def device(dataset: str) -> str:
 def make_parents(base: str, guest: str) -> tuple[Step, ...]:
     """The base dataset and the guest's own, neither ever mounted. Left alone where they exist."""
     unmounted = ("-o", "canmount=off", "-o", "mountpoint=none")
-    parent = f"{base}/{guest}"
+    parent, mark = f"{base}/{guest}", ("-o", f"{GUEST}={guest}")
     there: tuple[Word, ...] = ("zfs", "list", "-H", "-o", "name", parent)
     return (
         Step(("zfs", "create", "-p", *unmounted, base), unless=there),
-        Step(("zfs", "create", *unmounted, parent), undo=("zfs", "destroy", parent), unless=there),
+        Step(("zfs", "create", *unmounted, *mark, parent), undo=("zfs", "destroy", parent), unless=there),
     )
 
 
+# What cannot be looked at is not destroyed; what is not there, or says another word, needs no destroying.
 _DESTROY_OWN = """\
-made=`$xvm_become zfs get -H -o value "$2" "$1" 2>/dev/null`
-test "$made" = "$3" || exit 0
-exec $xvm_become zfs destroy "$1"
+said=`$xvm_become zfs get -H -o value,source "$2" "$1" 2>&1`
+case $said in
+"$3	local") exec $xvm_become zfs destroy "$1" ;;
+*"	local"|*"	inherited from "*|"-	-"|*"dataset does not exist"*) exit 0 ;;
+esac
+echo "$said" >&2
+exit 1
 """
 
 
@@ -80,17 +93,9 @@ def create(dataset: str, volsize: int, *, thin: bool, maker: str, properties: Se
     ``maker`` is unique to this attempt: the undo destroys the zvol only if it says so, never what was there before.
     """
     options = tuple(word for name, value in properties for word in ("-o", joined(f"{name}=", value)))
-    argv = (
-        "zfs",
-        "create",
-        *(("-s",) if thin else ()),
-        *options,
-        "-o",
-        f"{MAKER}={maker}",
-        "-V",
-        str(volsize),
-        dataset,
-    )
+    sparse = ("-s",) if thin else ()
+    made_by = ("-o", f"{MAKER}={maker}")
+    argv = ("zfs", "create", *sparse, *options, *made_by, "-V", str(volsize), dataset)
     return Step(argv, undo=("sh", "-c", _DESTROY_OWN, "destroy-own", dataset, MAKER, maker), lies=True)
 
 
@@ -100,13 +105,15 @@ def set_property(dataset: str, name: str, value: Word, *, back: Word | None = No
     return Step(("zfs", "set", joined(f"{name}=", value), dataset), undo=undo)
 
 
-def identity(dataset: str) -> Step:
-    """Checks that a zvol is one of ours, and captures what later steps need of it.
+def identity(dataset: str, *, layout: str) -> Step:
+    """Checks that a zvol is one of ours, made in this layout, and captures what later steps need of it.
 
     ``target``, ``lun`` and ``volsize`` are always there; ``guid``, ``serial`` and ``vdev`` may be empty.
     """
-    names = ",".join((GUID, TARGET, LUN, SERIAL, VDEV, "volsize"))
-    return Step(("zfs", "get", "-Hp", "-o", "property,value,source", names, dataset), captures=_CAPTURES)
+    names = ",".join((GUID, TARGET, LUN, SERIAL, VDEV, LAYOUT, "volsize"))
+    made = Expect(_field(LAYOUT, "layout").sed, layout)
+    argv = ("zfs", "get", "-Hp", "-o", "property,value,source", names, dataset)
+    return Step(argv, captures=_CAPTURES, expect=(made,))
 
 
 def _field(name: str, as_: str, *, required: bool = True) -> Capture:
@@ -168,7 +175,7 @@ def no_snapshots(dataset: str) -> Step:
 def no_clones(dataset: str) -> Step:
     """Checks that nothing in the pool was cloned from a volume's snapshots."""
     pool = dataset.split("/", maxsplit=1)[0]
-    return Step(("zfs", "get", "-H", "-r", "-o", "value", "origin", pool), refuse=(f"{dataset}@",))
+    return Step(("zfs", "get", "-H", "-r", "-o", "name,value", "origin", pool), refuse=(f"\t{dataset}@",))
 
 
 def destroy(dataset: str, *, snapshots: bool = False) -> Step:
@@ -178,8 +185,20 @@ def destroy(dataset: str, *, snapshots: bool = False) -> Step:
 
 
 def destroy_if_empty(parent: str) -> Step:
-    """Destroy a guest's dataset once its last disk has gone."""
-    return Step(("zfs", "destroy", parent), accept=("has children", NO_DATASET))
+    """Destroy a guest's dataset once its last disk has gone; only one that xvmstore made, and only an empty one."""
+    guest = parent.rpartition("/")[2]
+    return Step(("sh", "-c", _DESTROY_OWN, "destroy-own", parent, GUEST, guest), accept=("has children",))
+
+
+def lun_is_nobodys(base: str, lun: int) -> Step:
+    """Checks that no volume, exported or not, has this LUN on the shared target."""
+    argv = ("zfs", "get", "-H", "-r", "-o", "value", LUN, base)
+    return Step(argv, expect=(Expect(f"/^{lun}$/p", "", or_nothing=True),), accept=(NO_DATASET,))
+
+
+def forget(dataset: str, name: str) -> Step:
+    """Unset one of our properties."""
+    return Step(("zfs", "inherit", name, dataset))
 
 
 def rename(dataset: str, new: str) -> Step:
@@ -243,7 +262,7 @@ def _zvol(name: str, row: Mapping[str, tuple[str, str]]) -> Zvol:
         creation=number("creation"),
         origin=None if origin == "-" else origin,
         ours={key.removeprefix(PREFIX): value for key, (value, source) in row.items() if _local(key, source)},
-        asked={key: value for key, (value, _) in row.items() if key not in NATIVE and not key.startswith(PREFIX)},
+        asked={key: value for key, (value, _) in row.items() if not key.startswith(PREFIX)},
     )
 
 

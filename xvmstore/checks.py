@@ -1,11 +1,10 @@
 """``node check`` and ``node setup``: is a node fit for its job, and what would make it so."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from iscsi import access, targets
 from iscsi.model import Group
-from remote.errors import XvmError
+from remote.errors import UnexpectedOutput, XvmError
 from remote.host import Answer
 from remote.script import Lock, Query, Step
 from storage import pool
@@ -64,7 +63,10 @@ def _release(node: StorageNode, answer: Answer[str]) -> Check:
 
 def _states(text: str) -> dict[str, str]:
     """online         svc:/system/stmf:default"""
-    return {fmri: state for state, fmri in (line.split() for line in text.splitlines())}
+    rows = [line.split() for line in text.splitlines()]
+    if any(len(row) != 2 for row in rows):
+        raise UnexpectedOutput("svcs", text, "a state and a service on each line")
+    return {fmri: state for state, fmri in rows}
 
 
 def _or(answer: Answer[str], otherwise: str) -> str:
@@ -191,18 +193,11 @@ def plan_setup(node: StorageNode) -> Plan:
         ("base", (base,)),
         ("services", (enable,)),
         ("portals", portals),
-        ("dom0s", [step for dom0 in settings.default_dom0s for step in _dom0(node, dom0)]),
+        (
+            "dom0s",
+            [step for dom0 in settings.default_dom0s for step in node.backend.admit(node.access(dom0), renew=True)],
+        ),
     )
-
-
-def _dom0(node: StorageNode, dom0: str) -> Sequence[Step]:
-    known = node.access(dom0)
-    steps = access.ensure_host_group(known.host_group, known.initiator)
-    if known.chap_user is None or known.chap_secret is None:
-        return steps
-    user, secret = known.chap_user, known.chap_secret
-    create = targets.create_initiator(known.initiator, user=user, secret=secret)
-    return (*steps, create, targets.modify_initiator(known.initiator, user=user, secret=secret))
 
 
 def setup(node: StorageNode) -> None:

@@ -78,7 +78,10 @@ class Config:
 
     def file(self, name: str) -> Path:
         """A file named in the configuration: relative ones are beside it, ``~`` is the home directory."""
-        return self.path.parent / Path(name).expanduser()
+        try:
+            return self.path.parent / Path(name).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"{self.path}: {name!a}: {error}") from error
 
 
 def places() -> tuple[Path, ...]:
@@ -93,7 +96,7 @@ def places() -> tuple[Path, ...]:
 def load(path: Path | None = None) -> Config:
     """Read a configuration. Raises ConfigError."""
     tried = (path,) if path else places()
-    found = next((candidate for candidate in tried if candidate.is_file()), None)
+    found = next((candidate for candidate in tried if os.access(candidate, os.F_OK) or candidate == path), None)
     if found is None:
         looked = ", ".join(str(candidate) for candidate in tried)
         raise ConfigError(
@@ -145,10 +148,18 @@ def _check(path: Path, file: _File) -> None:
         _valid(where, "initiator", iscsi_names.iqn, dom0.initiator)
         _groups(where, host_group=dom0.host_group)
         _both(where, dom0.chap_user, dom0.chap_secret_file)
+    groups = [dom0.host_group or name for name, dom0 in file.dom0s.items()]
+    twice = next((group for group in groups if groups.count(group) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{path}: [dom0s]: host_group {twice!a} is given to two dom0s: each sees what its group sees")
 
 
 def _check_node(where: str, node: Node, file: _File) -> None:
     _valid(where, "base", names.dataset, node.base)
+    if "/" not in node.base:
+        raise ConfigError(
+            f"{where}: base: {node.base!r} is a whole pool: name a dataset in it, for example {node.base}/xvm"
+        )
     _valid(where, "lun", iscsi_names.lun, node.lun)
     _valid(where, "target_prefix", iscsi_names.iqn, node.target_prefix)
     _groups(where, target_group=node.target_group, portal_group=node.portal_group)

@@ -1,10 +1,10 @@
 """What is there of a volume: the questions, and their answers put together as one ``Volume``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from iscsi.backend import Everything, Exported
-from iscsi.model import Session, View
+from iscsi.model import View
 from remote.errors import NotFound
 from remote.host import Answer
 from remote.script import Captured, Query
@@ -35,7 +35,7 @@ def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
     """Facts of ZFS and of the target program as one volume."""
     ours = found.ours
     unit, target = exported.unit, exported.target
-    size = found.volsize - int(ours.get("head", "0"))
+    size = found.volsize - found.head
     guid = ours.get("guid")
     watchers = tuple(session.initiator for session in target.sessions) if target else ()
     return Volume(
@@ -50,14 +50,14 @@ def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
         guid=guid.upper() if guid else None,
         serial=ours.get("serial"),
         target=ours.get("target"),
-        lun=int(ours["lun"]) if ours.get("lun", "").isdigit() else None,
+        lun=int(ours["lun"]) if ours.get("lun", "").isdecimal() else None,
         portals=node.settings.portals,
         dom0s=_dom0s(node, exported.views),
         sessions=_who_can_see(watchers, exported) if node.shared else watchers,
         state=ours.get("state", "foreign"),
         exported=bool(unit and unit.online and target and target.online),
         vdev=ours.get("vdev"),
-        trouble=tuple(_trouble(found, exported, size)),
+        trouble=tuple(_trouble(node, found, exported)),
     )
 
 
@@ -65,6 +65,16 @@ def _dom0s(node: StorageNode, views: Sequence[View]) -> tuple[str, ...]:
     by_group = node.host_group_names()
     groups = (view.host_group for view in views)
     return tuple(sorted("All" if group is None else by_group.get(group, group) for group in groups))
+
+
+def viewers(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) -> tuple[str, ...]:
+    """The initiators that are logged in or could be, and see the volume."""
+    count = len(node.backend.inspect("", ""))
+    exported = node.backend.read([part.get() for part in answers[1 : 1 + count]], zvol.device(node.dataset(name)))
+    watchers = tuple(session.initiator for session in exported.target.sessions) if exported.target else ()
+    groups = {view.host_group for view in exported.views}
+    members = [member for group in exported.host_groups if group.name in groups for member in group.members]
+    return tuple(dict.fromkeys((*members, *_who_can_see(watchers, exported))))
 
 
 def _who_can_see(watchers: Sequence[str], exported: Exported) -> tuple[str, ...]:
@@ -76,21 +86,36 @@ def _who_can_see(watchers: Sequence[str], exported: Exported) -> tuple[str, ...]
     return tuple(initiator for initiator in watchers if initiator in members)
 
 
-def _trouble(found: Zvol, exported: Exported, size: int) -> list[str]:
+def _trouble(node: StorageNode, found: Zvol, exported: Exported) -> Iterator[str]:
     """What does not fit together, in words."""
-    unit, ours = exported.unit, found.ours
-    said = []
+    unit, lun, size = exported.unit, found.ours.get("lun"), found.volsize - found.head
     if unit is not None and unit.registered and unit.size is not None and unit.size != size:
-        said.append(f"the LU has {unit.size} bytes, the volume {size}")
+        yield f"the LU has {unit.size} bytes, the volume {size}"
     if unit is not None and unit.read_only:
-        said.append("the LU is write protected")
-    said += [
-        f"host group {view.host_group or 'All'} sees it as LUN {view.lun}, not {ours.get('lun')}"
-        for view in exported.views
-        if view.lun is not None and str(view.lun) != ours.get("lun")
-    ]
-    said += [f"every host may see it (view {view.index})" for view in exported.views if view.host_group is None]
-    return said
+        yield "the LU is write protected"
+    for view in exported.views:
+        if view.host_group is None:
+            yield f"every host may see it (view {view.index})"
+        elif view.lun is not None and str(view.lun) != lun:
+            yield f"host group {view.host_group} sees it as LUN {view.lun}, not {lun}"
+    yield from _open_doors(node, exported)
+
+
+def _open_doors(node: StorageNode, exported: Exported) -> Iterator[str]:
+    """A target that asks for no CHAP lets in whoever uses the dom0's name."""
+    setup, by_group = exported.setup, node.host_group_names()
+    dom0s = {by_group[view.host_group] for view in exported.views if view.host_group in by_group}
+    guarded = sorted(dom0 for dom0 in dom0s if node.config.dom0s[dom0].chap_user)
+    if setup is not None and guarded and setup.auth != "chap":
+        yield f"its target asks for no CHAP (auth {setup.auth}), though {', '.join(guarded)} is to use it"
+    group = node.settings.portal_group
+    if setup is not None and group and setup.portal_groups != (group,):
+        yield f"its target listens on {', '.join(setup.portal_groups) or 'every address'}, not on portal group {group}"
+    for host in exported.host_groups:
+        initiator = node.access(by_group[host.name], secrets=False).initiator if host.name in by_group else None
+        others = [member for member in host.members if member != initiator]
+        if others and initiator and host.name in {view.host_group for view in exported.views}:
+            yield f"host group {host.name} has other members too: {', '.join(others)}"
 
 
 def list_questions(node: StorageNode, below: str) -> tuple[Query[Any], ...]:
@@ -110,8 +135,3 @@ def _exported(found: Zvol, everything: Everything) -> Exported:
     unit = next((unit for unit in everything.units if unit.path == path), None)
     target = next((target for target in everything.targets if target.name == found.ours["target"]), None)
     return Exported(unit, everything.views.get(guid, ()), target, None, everything.host_groups)
-
-
-def sessions(everything: Everything) -> tuple[Session, ...]:
-    """All logins of a node."""
-    return tuple(session for target in everything.targets for session in target.sessions)

@@ -2,27 +2,31 @@
 
 from collections.abc import Sequence
 
+from iscsi.backend import Export
 from remote.host import guest_lock
+from remote.script import Step
 from storage import zvol
 from storage.names import VolumeName
 from xvmstore import inspection
 from xvmstore.nodes import StorageNode
-from xvmstore.outcomes import confirmed, guarded, raise_failure
+from xvmstore.outcomes import Expected, confirmed, guarded, raise_failure
 from xvmstore.plan import Plan
 from xvmstore.results import Lun, LunSession, Volume
 
 
 def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) -> Plan:
     """Bring back what was recorded: same GUID, same target, same LUN."""
-    dataset, backend, export = node.dataset(name), node.backend, node.recorded(name)
+    dataset, backend = node.dataset(name), node.backend
+    export = node.with_own_secret(node.recorded(name))
     record = (zvol.set_property(dataset, zvol.GUID, export.guid),) if backend.chooses_guid else ()
     return Plan.of(
         guest_lock(name.guest),
-        ("identity", (zvol.identity(dataset),)),
+        ("identity", (node.identity(name),)),
+        ("same unit", backend.same_unit(export)),
         ("not destroyed", (zvol.not_destroying(dataset),)),
         ("unit", backend.restore(export)),
         ("record", record),
-        ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),
+        ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s], again=True)),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),
         settled="unit",
     ).without_undo()
@@ -33,28 +37,45 @@ def export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) -> Volu
     plan = plan_export(node, name, dom0s=dom0s)
     outcome = node.run(plan, then=inspection.questions(node, name))
     raise_failure(node, name, plan, outcome)
-    return confirmed(node, name, outcome, made="exported")
+    return confirmed(node, name, outcome, made="exported", expect=Expected(exported=True, dom0s=dom0s))
 
 
-def plan_unexport(node: StorageNode, name: VolumeName, *, dom0: str | None = None, force: bool = False) -> Plan:
+def plan_unexport(
+    node: StorageNode,
+    name: VolumeName,
+    *,
+    dom0: str | None = None,
+    force: bool = False,
+    watch: Sequence[str] | None = None,
+) -> Plan:
     """Take a volume away from everybody, or from one dom0. The data and the identity stay."""
     exported = node.recorded(name)
     access = node.access(dom0, secrets=False) if dom0 else None
-    check = () if force else node.backend.not_in_use(exported, initiator=access.initiator if access else None)
+    if access:
+        watch = (access.initiator,)
     gone = node.backend.withdraw_from(exported, access) if access else node.backend.withdraw(exported)
     return Plan.of(
         guest_lock(name.guest),
-        ("identity", (zvol.identity(node.dataset(name)),)),
-        ("in use", check),
+        ("identity", (node.identity(name),)),
+        ("same unit", node.backend.same_unit(exported)),
+        ("in use", () if force else not_in_use(node, exported, watch)),
         ("withdraw", gone),
         settled="withdraw",
     )
 
 
+def not_in_use(node: StorageNode, exported: Export, watch: Sequence[str] | None) -> tuple[Step, ...]:
+    """Checks that nobody, or none of ``watch``, is logged in."""
+    if watch is None:
+        return node.backend.not_in_use(exported)
+    return tuple(step for one in watch for step in node.backend.not_in_use(exported, initiator=one))
+
+
 def unexport(node: StorageNode, name: VolumeName, *, dom0: str | None = None, force: bool = False) -> Volume:
     """Withdraw a volume's export. Raises InUse when an initiator is logged in, unless forced."""
-    outcome = guarded(node, name, lambda anyway: plan_unexport(node, name, dom0=dom0, force=force or anyway))
-    return confirmed(node, name, outcome, made="unexported")
+    outcome = guarded(node, name, lambda watch: plan_unexport(node, name, dom0=dom0, force=force, watch=watch))
+    expect = Expected(gone=(dom0,)) if dom0 else Expected(exported=False)
+    return confirmed(node, name, outcome, made="taken away", expect=expect)
 
 
 def luns(node: StorageNode) -> tuple[Lun, ...]:

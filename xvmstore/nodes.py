@@ -1,6 +1,7 @@
 """A storage node as configured: how to reach it, how it exports, where volumes are on it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from iscsi.backends import BACKENDS
 from remote.address import SshAddress
 from remote.errors import NotFound
 from remote.host import Host, Outcome, Shell
-from remote.script import Captured, Query, Secret, Word
-from storage import names
+from remote.script import Captured, Query, Secret, Step, Word
+from storage import names, zvol
 from storage.names import VolumeName
 from xvmstore import secret_files
 from xvmstore.config import Config, Node
@@ -82,7 +83,7 @@ class StorageNode:
     def access(self, dom0: str, *, secrets: bool = True) -> Access:
         """A dom0 as this node must know it. Reads its CHAP secret unless told not to."""
         settings = self.config.dom0s[dom0]
-        secret = self._secret(settings.chap_secret_file, dom0) if secrets else None
+        secret = self._secret(settings.chap_secret_file, f"dom0 {dom0}") if secrets else None
         group = settings.host_group or dom0
         return Access(group, iscsi_names.iqn(settings.initiator), settings.chap_user, secret)
 
@@ -102,9 +103,8 @@ class StorageNode:
         return {iscsi_names.iqn(dom0.initiator): name for name, dom0 in self.config.dom0s.items()}
 
     def export(self, name: VolumeName, *, size: Word, guid: Word, serial: Word, lun: Word, target: Word) -> Export:
-        """How a volume is exported here."""
+        """How a volume is exported here, but for the target's own secret: ``with_own_secret``."""
         settings = self.settings
-        secret = self._secret(settings.chap_secret_file, self.name)
         return Export(
             dataset=self.dataset(name),
             alias=str(name),
@@ -117,13 +117,22 @@ class StorageNode:
             shared=self.shared,
             target_group=settings.target_group,
             portal_group=settings.portal_group,
-            own_chap=(settings.chap_user, secret) if settings.chap_user and secret else None,
         )
 
-    def recorded(self, name: VolumeName) -> Export:
-        """How a volume is exported by what ``zvol.identity`` captures of it on the node."""
-        guid, serial, lun = Captured("guid"), Captured("serial"), Captured("lun")
-        return self.export(name, size=Captured("volsize"), guid=guid, serial=serial, lun=lun, target=Captured("target"))
+    def with_own_secret(self, export: Export) -> Export:
+        """The export with what the target proves itself by, for changes that set it up."""
+        secret = self._secret(self.settings.chap_secret_file, f"node {self.name}")
+        user = self.settings.chap_user
+        return replace(export, own_chap=(user, secret)) if user and secret else export
+
+    def recorded(self, name: VolumeName, *, size: Word | None = None) -> Export:
+        """How a volume is exported by what ``identity`` captures of it on the node; ``size`` where it gets another."""
+        words = {word: Captured(word) for word in ("guid", "serial", "lun", "target")}
+        return self.export(name, size=size or Captured("volsize"), **words)
+
+    def identity(self, name: VolumeName) -> Step:
+        """Checks that a volume is one of ours, made in the layout this node is configured for."""
+        return zvol.identity(self.dataset(name), layout=self.settings.layout)
 
 
 def _shell(node: StorageNode) -> Shell:

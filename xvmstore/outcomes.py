@@ -1,6 +1,7 @@
 """What came of a plan: the volume as read back in the same trip, or what went wrong in words an admin can act on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from iscsi import targets
 from remote.errors import InUse, NotFound, PartlyDone, Refused, RemoteError, XvmError
@@ -14,7 +15,32 @@ from xvmstore.plan import Plan
 from xvmstore.results import Volume
 
 
-def confirmed(node: StorageNode, name: VolumeName, outcome: Outcome, *, made: str) -> Volume:
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a volume must be after a change; None does not matter. ``gone`` are dom0s that may not see it any more."""
+
+    exported: bool | None = None
+    dom0s: Sequence[str] = ()
+    gone: Sequence[str] = ()
+    size: int | None = None
+
+    def missed(self, there: Volume) -> Iterator[str]:
+        """What is not so, in words."""
+        if self.exported is not None and there.exported is not self.exported:
+            yield "it is not exported: is its target offline?" if self.exported else "it is still exported"
+        for dom0 in self.dom0s:
+            if dom0 not in there.dom0s:
+                yield f"{dom0} cannot see it"
+        for dom0 in self.gone:
+            if dom0 in there.dom0s:
+                yield f"{dom0} can still see it"
+        if self.size is not None and there.size != self.size:
+            yield f"it has {there.size} bytes, not {self.size}"
+
+
+def confirmed(
+    node: StorageNode, name: VolumeName, outcome: Outcome, *, made: str, expect: Expected | None = None
+) -> Volume:
     """The volume as read back in the same trip. What is not as it should be is never passed over."""
     try:
         there = inspection.answer(node, name, outcome.answers)
@@ -22,23 +48,22 @@ def confirmed(node: StorageNode, name: VolumeName, outcome: Outcome, *, made: st
         raise PartlyDone(
             f"{name} was {made}, but could not be read back: {error}; run the same command again"
         ) from error
-    if there.trouble:
-        raise PartlyDone(f"{node.name}: {name} was {made}, but {'; '.join(there.trouble)}; run the same command again")
+    wrong = [*there.trouble, *(expect or Expected()).missed(there)]
+    if wrong:
+        raise PartlyDone(f"{node.name}: {name} was {made}, but {'; '.join(wrong)}; run the same command again")
     return there
 
 
-def guarded(node: StorageNode, name: VolumeName, plan_for: Callable[[bool], Plan]) -> Outcome:
-    """Run a plan that must not touch a volume in use.
+def guarded(node: StorageNode, name: VolumeName, plan_for: Callable[[Sequence[str] | None], Plan]) -> Outcome:
+    """Run a plan that must not touch a volume in use. ``plan_for`` is given the initiators to look out for, or None.
 
-    On a shared target any login stops it; when none of those initiators can see this volume, it is run again.
+    On a shared target any login stops it; it is then run again with an eye on those only that can see the volume.
     """
-    plan = plan_for(False)
+    plan = plan_for(None)
     outcome = node.run(plan, then=inspection.questions(node, name))
     if node.shared and plan.failed_role(outcome) == "in use":
-        there = inspection.answer(node, name, outcome.answers)
-        if not there.sessions:
-            plan = plan_for(True)
-            outcome = node.run(plan, then=inspection.questions(node, name))
+        plan = plan_for(inspection.viewers(node, name, outcome.answers))
+        outcome = node.run(plan, then=inspection.questions(node, name))
     raise_failure(node, name, plan, outcome)
     return outcome
 
@@ -57,9 +82,21 @@ def raise_failure(node: StorageNode, name: VolumeName, plan: Plan, outcome: Outc
 def _no_identity(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
     if zvol.NO_DATASET in end.stderr:
         return NotFound(f"{node.name}: there is no volume {name} ({node.dataset(name)} does not exist)")
-    if end.how == "unmet":
-        return Refused(f"{node.name}: {node.dataset(name)} was not made by xvmstore: it is left alone")
-    return failure
+    if end.how != "unmet":
+        return failure
+    other = next((line.split("\t")[1] for line in end.stdout.splitlines() if line.startswith(zvol.LAYOUT)), "-")
+    if other not in {"-", node.settings.layout}:
+        return Refused(f'{node.name}: {name} was made with layout = "{other}": set that in [nodes.{node.name}]')
+    return Refused(f"{node.name}: {node.dataset(name)} was not made by xvmstore: it is left alone")
+
+
+def _another_volumes(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
+    if end.how != "unmet":
+        return failure
+    return Refused(
+        f"{node.name}: the LU with the GUID of {name} is on another volume: is {node.dataset(name)} a received copy? "
+        "Nothing was touched"
+    )
 
 
 def _in_use(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
@@ -68,15 +105,19 @@ def _in_use(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteErro
     by_initiator = node.initiators()
     logins = [login.initiator for target in targets.parse_targets(end.stdout) for login in target.sessions]
     who = ", ".join(f"{login} ({by_initiator[login]})" if login in by_initiator else login for login in logins)
-    return InUse(f"{node.name}: {name} is in use: {who} is logged in; log it out first, or use --force")
+    return InUse(f"{node.name}: {name} is in use: {who} is logged in; log it out first (--force, where there is one)")
 
 
 def _kept(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
     if end.how != "unmet":
         return failure
-    mine = [line for line in end.stdout.splitlines() if line.startswith(f"{node.dataset(name)}@")]
-    listed = ", ".join(mine[:5]) + (f" and {len(mine) - 5} more" if len(mine) > 5 else "")
-    return InUse(f"{node.name}: {name} has snapshots or clones of them: {listed}; --snapshots destroys snapshots too")
+    rows = [line.split("\t") for line in end.stdout.splitlines()]
+    clones = [row[0] for row in rows if len(row) == 2 and row[1].startswith(f"{node.dataset(name)}@")]
+    if clones:
+        listed = ", ".join(clones)
+        return InUse(f"{node.name}: {name} has clones: {listed}; promote (zfs promote) or destroy them first")
+    listed = ", ".join(row[0] for row in rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+    return InUse(f"{node.name}: {name} has snapshots: {listed}; --snapshots destroys them too")
 
 
 def _half_destroyed(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
@@ -102,8 +143,8 @@ def _not_let_in(node: StorageNode, name: VolumeName, end: Ended, failure: Remote
     if end.how != "unmet":
         return failure
     return Refused(
-        f"{node.name}: {name} was shown to nobody: the dom0's initiator is in another host group than the configured "
-        f"one, and can be in one only: `xvmstore node check {node.name}` tells which; set host_group in [dom0s.NAME]"
+        f"{node.name}: {name} was shown to nobody new: the dom0's host group must have its initiator and nobody else, "
+        f"and an initiator can be in one group only: `xvmstore node check {node.name}`; set host_group in [dom0s.NAME]"
     )
 
 
@@ -118,6 +159,7 @@ def _another_release(node: StorageNode, name: VolumeName, end: Ended, failure: R
 
 _REASONS: dict[str, Callable[[StorageNode, VolumeName, Ended, RemoteError], XvmError]] = {
     "identity": _no_identity,
+    "same unit": _another_volumes,
     "unit": _another_release,
     "in use": _in_use,
     "kept": _kept,

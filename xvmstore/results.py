@@ -8,6 +8,8 @@ from typing import Any
 
 from dom0.disk import Disk, xl
 from iscsi.model import Session
+from remote.errors import InvalidValue
+from storage.names import size
 from storage.zvol import Zvol
 
 
@@ -139,13 +141,28 @@ class Wanted:
     block_size: int | None = None
     properties: dict[str, str] = field(default_factory=dict)
 
-    def differs(self, zvol: Zvol, *, head: int) -> list[str]:
+    def differs(self, zvol: Zvol) -> list[str]:
         """What a zvol is, where it is not as wanted."""
         facts: list[tuple[str, object, object]] = [
-            ("size", zvol.volsize - head, self.size),
+            ("size", zvol.volsize - zvol.head, self.size),
             ("thin", zvol.thin, self.thin),
             ("block size", zvol.volblocksize, self.block_size),
         ]
-        facts += [(name, zvol.asked.get(name), value) for name, value in self.properties.items()]
+        facts += [
+            (name, zvol.asked[name], value)
+            for name, value in self.properties.items()
+            # What ZFS knows under another name, such as compress for compression, cannot be compared.
+            if name in zvol.asked and not _same(zvol.asked[name], value)
+        ]
         wrong = [fact for fact in facts if fact[2] is not None and fact[1] != fact[2]]
         return [f"its {name} is {found}, not {wanted}" for name, found, wanted in wrong]
+
+
+def _same(found: str, wanted: str) -> bool:
+    """ZFS takes 1G and none, and prints 1073741824 and 0."""
+    if found == wanted or {found, wanted} <= {"0", "-", "none"}:
+        return True
+    try:
+        return size(found) == size(wanted)
+    except InvalidValue:
+        return False

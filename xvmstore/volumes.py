@@ -3,7 +3,6 @@
 ``plan_*`` are pure and say what would be done (--dry-run prints them); the functions without it do it.
 """
 
-import getpass
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from iscsi import names as iscsi_names
 from iscsi import quarantine
+from iscsi.backend import Export
 from remote.errors import (
     Mismatch,
     NotFound,
@@ -18,15 +18,15 @@ from remote.errors import (
     Refused,
     StepFailed,
 )
-from remote.host import Answer, Outcome, guest_lock
+from remote.host import Answer, Outcome, guest_lock, user_name
 from remote.script import Captured, Query, Word
 from storage import zvol
 from storage.names import VolumeName, human, volume_size
 from storage.zvol import Zvol
 from xvmstore import inspection, luns
 from xvmstore.nodes import StorageNode
-from xvmstore.outcomes import confirmed, guarded, raise_failure
-from xvmstore.plan import Plan
+from xvmstore.outcomes import Expected, confirmed, guarded, half_destroyed, raise_failure
+from xvmstore.plan import Part, Plan
 from xvmstore.results import Created, Volume, Wanted
 from xvmstore.version import __version__
 
@@ -64,18 +64,22 @@ def plan_create(
     read_back = backend.chooses_guid
     guid: Word = Captured("guid") if read_back else identity.guid
     serial = iscsi_names.serial(identity.guid)
-    export = node.export(
-        name, size=str(wanted.size), guid=guid, serial=serial, lun=str(identity.lun), target=identity.target
+    lun = str(identity.lun)
+    export = node.with_own_secret(
+        node.export(name, size=str(wanted.size), guid=guid, serial=serial, lun=lun, target=identity.target)
     )
     marks = [] if read_back else [(zvol.GUID, identity.guid), (zvol.SERIAL, serial)]
     create = zvol.create(
         dataset,
         wanted.size + backend.head,
         thin=bool(wanted.thin),
-        maker=f"xvmstore-{__version__},{getpass.getuser()},{identity.guid[-12:]}",
+        maker=f"xvmstore-{__version__},{user_name()},{identity.guid[-12:]}",
         properties=[*_properties(wanted), *marks, *_marks(node, identity)],
     )
-    lun_free = (quarantine.not_freed(node.settings.base, identity.lun, unless_at=identity.freed),)
+    lun_free = (
+        zvol.lun_is_nobodys(node.settings.base, identity.lun),
+        quarantine.not_freed(node.settings.base, identity.lun, unless_at=identity.freed),
+    )
     return Plan.of(
         guest_lock(name.guest),
         ("parents", zvol.make_parents(node.settings.base, name.guest)),
@@ -101,6 +105,7 @@ def _marks(node: StorageNode, identity: Identity) -> list[tuple[str, Word]]:
         (zvol.LUN, str(identity.lun)),
         (zvol.VDEV, Captured("free")),
         (zvol.STATE, zvol.MAKING),
+        (zvol.LAYOUT, node.settings.layout),
         *head,
     ]
 
@@ -116,7 +121,8 @@ def create(node: StorageNode, name: VolumeName, wanted: Wanted, *, dom0s: Sequen
         asked = inspection.questions(node, name, extra=tuple(wanted.properties))
         outcome = node.run(plan, then=(*asked, *_lun_questions(node)))
         if outcome.failure is None:
-            return Created(confirmed(node, name, outcome, made="made"), "created")
+            expect = Expected(exported=True, dom0s=dom0s, size=wanted.size)
+            return Created(confirmed(node, name, outcome, made="made", expect=expect), "created")
         if _already_there(plan, outcome):
             return _converge(node, name, wanted, dom0s=dom0s, answers=outcome.answers)
         if not _lun_taken(plan, outcome):
@@ -139,14 +145,12 @@ def _converge(
     if found is None or "target" not in found.ours:
         what = "it is no volume" if found is None else "xvmstore did not make it"
         raise Refused(f"{node.name}: {node.dataset(name)} exists, but {what}; choose another name")
-    differs = wanted.differs(found, head=int(found.ours.get("head", "0")))
+    differs = wanted.differs(found)
     if differs:
         raise Mismatch(f"{node.name}: {name} exists, but {'; '.join(differs)}; nothing was changed")
     there = inspection.answer(node, name, answers)
     if there.state == zvol.DESTROYING:
-        raise Refused(
-            f"{node.name}: {name} is half destroyed: run `xvmstore volume destroy {name}` to finish that first"
-        )
+        raise half_destroyed(node, name)
     if there.state == zvol.READY and there.exported and set(dom0s) <= set(there.dom0s) and not there.trouble:
         return Created(there, "unchanged")
     return Created(luns.export(node, name, dom0s=dom0s), "completed")
@@ -169,7 +173,7 @@ def _lun_taken(plan: Plan, outcome: Outcome) -> bool:
 def _another_lun(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) -> Identity:
     """One that no volume of ours has and that was not freed lately."""
     volumes, freed = answers[0].get(), answers[1].get()
-    used = {int(one.ours["lun"]) for one in volumes if one.ours.get("lun", "").isdigit()}
+    used = {int(one.ours["lun"]) for one in volumes if one.ours.get("lun", "").isdecimal()}
     recent = {lun for lun, when in freed.items() if when > time.time() - quarantine.SECONDS}
     lun = iscsi_names.free_lun(tuple(used | recent))
     fresh = Identity.new(node, name, lun=lun)
@@ -179,26 +183,31 @@ def _another_lun(node: StorageNode, name: VolumeName, answers: Sequence[Answer[A
 # -- resize, rename, destroy -------------------------------------------------------------------------------------------
 
 
-def plan_resize(node: StorageNode, name: VolumeName, size: int, *, force: bool = False) -> Plan:
-    """The zvol grows before the LU, and shrinks after it: no LU is ever larger than what is under it."""
-    volume_size(size, _ANY_BLOCK)
-    dataset, backend = node.dataset(name), node.backend
-    target = node.export(
-        name,
-        size=str(size),
-        guid=Captured("guid"),
-        serial=Captured("serial"),
-        lun=Captured("lun"),
-        target=Captured("target"),
+def _known(node: StorageNode, name: VolumeName, exported: Export) -> tuple[Part, ...]:
+    """What must hold before anything is done with a volume: it is ours, its LU is its own, it is not half gone."""
+    return (
+        ("identity", (node.identity(name),)),
+        ("same unit", node.backend.same_unit(exported)),
+        ("not destroyed", (zvol.not_destroying(node.dataset(name)),)),
     )
-    volsize = zvol.set_property(dataset, "volsize", str(size + backend.head), back=Captured("volsize"))
+
+
+def plan_resize(node: StorageNode, name: VolumeName, size: int, *, force: bool = False) -> Plan:
+    """The zvol grows before the LU, and shrinks after it: no LU is ever larger than what is under it.
+
+    Nothing is undone: an initiator may have been told of the new size already, and use it.
+    """
+    volume_size(size, _ANY_BLOCK)
+    backend, exported = node.backend, node.recorded(name, size=str(size))
+    volsize = zvol.set_property(node.dataset(name), "volsize", str(size + backend.head))
     return Plan.of(
         guest_lock(name.guest),
-        ("identity", (zvol.identity(dataset),)),
+        *_known(node, name, exported),
         ("not smaller", () if force else (zvol.not_smaller(size + backend.head),)),
-        ("zvol", (zvol.grow_only(volsize, size + backend.head),)),
-        ("unit", backend.resize(target)),
-        ("zvol", (volsize,) if force else ()),
+        ("size", (zvol.grow_only(volsize, size + backend.head),)),
+        ("size", backend.resize(exported)),
+        ("size", (volsize,) if force else ()),
+        settled="size",
     )
 
 
@@ -212,31 +221,45 @@ def resize(node: StorageNode, name: VolumeName, size: int, *, force: bool = Fals
             "shrink the file system inside first, then use --force"
         )
     raise_failure(node, name, plan, outcome)
-    return confirmed(node, name, outcome, made="resized")
+    return confirmed(node, name, outcome, made="resized", expect=Expected(size=size))
 
 
-def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Plan:
+def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, watch: Sequence[str] | None = None) -> Plan:
     """Another name for the zvol; GUID, target and LUN stay. The device letter does too, unless the new guest has it."""
-    old, dataset = node.recorded(name), node.dataset(new)
-    rename = zvol.rename(node.dataset(name), dataset)
+    if name == new:
+        raise Refused(f"{name} has that name already")
+    dataset, moved, exported = node.dataset(name), node.dataset(new), node.recorded(name)
+    move = node.backend.move(exported, zvol.rename(dataset, moved), dataset=moved, alias=str(new))
     other = new.guest != name.guest
-    return Plan.of(
-        guest_lock(name.guest),
-        ("identity", (zvol.identity(node.dataset(name)),)),
-        ("in use", node.backend.not_in_use(old)),
-        ("record", (zvol.set_property(node.dataset(name), zvol.RENAMED, str(name)),)),
-        ("parents", zvol.make_parents(node.settings.base, new.guest) if other else ()),
-        ("vdev", (zvol.free_vdev(node.parent(new.guest), rather=Captured("vdev")),) if other else ()),
-        ("rename", node.backend.move(old, rename, dataset=dataset, alias=str(new))),
-        ("vdev", (zvol.set_property(dataset, zvol.VDEV, Captured("free")),) if other else ()),
-        ("tidy", (zvol.destroy_if_empty(node.parent(name.guest)),) if other else ()),
+    letter = (
+        zvol.free_vdev(node.parent(new.guest), rather=Captured("vdev")),
+        zvol.set_property(dataset, zvol.VDEV, Captured("free"), back=Captured("vdev")),
     )
+    return Plan.of(
+        guest_lock(name.guest, new.guest),
+        *_known(node, name, exported),
+        ("in use", luns.not_in_use(node, exported, watch)),
+        ("record", (zvol.set_property(dataset, zvol.RENAMED, str(name)),)),
+        ("parents", zvol.make_parents(node.settings.base, new.guest) if other else ()),
+        ("vdev", letter if other else ()),
+        ("rename", move),
+        *_after_rename(node, name, new),
+    )
+
+
+def _after_rename(node: StorageNode, name: VolumeName, new: VolumeName) -> tuple[Part, ...]:
+    tidy = (zvol.destroy_if_empty(node.parent(name.guest)),) if new.guest != name.guest else ()
+    return ("tidy", tidy), ("forget", (zvol.forget(node.dataset(new), zvol.RENAMED),))
 
 
 def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:
     """Rename a volume nobody is logged in to. Raises InUse, NotFound, StepFailed."""
     plan = plan_rename(node, name, new)
     outcome = node.run(plan, then=inspection.questions(node, new))
+    if node.shared and plan.failed_role(outcome) == "in use":
+        asked = node.host.ask(inspection.questions(node, name))
+        plan = plan_rename(node, name, new, watch=inspection.viewers(node, name, asked))
+        outcome = node.run(plan, then=inspection.questions(node, new))
     moved: Answer[Zvol | None] = outcome.answers[0]
     if _gone(outcome) and moved.value is not None and moved.value.ours.get("renamed-from") == str(name):
         return _finish_rename(node, name, new, outcome=outcome)
@@ -246,33 +269,45 @@ def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:
 
 def _gone(outcome: Outcome) -> bool:
     failure = outcome.failure
-    return isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr and bool(outcome.failed_step == 0)
+    return isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr and outcome.failed_step == 0
 
 
 def _finish_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, outcome: Outcome) -> Volume:
-    """An earlier run was cut off after the zvol had its new name: its views wait for the LU."""
-    there = inspection.answer(node, new, outcome.answers)
-    tidy = Plan.of(guest_lock(name.guest), ("tidy", (zvol.destroy_if_empty(node.parent(name.guest)),)))
-    raise_failure(node, name, tidy, node.run(tidy))
-    known = [dom0 for dom0 in there.dom0s if dom0 in node.config.dom0s]
-    return there if there.exported or not known else luns.export(node, new, dom0s=known)
+    """An earlier run was cut off after the zvol had its new name; if views wait for its LU, it was exported."""
+    there, export = inspection.answer(node, new, outcome.answers), node.recorded(new)
+    waits = bool(there.dom0s)
+    plan = Plan.of(
+        guest_lock(name.guest, new.guest),
+        *_known(node, new, export),
+        ("unit", node.backend.restore(export) if waits else ()),
+        *_after_rename(node, name, new),
+        settled="unit",
+    ).without_undo()
+    ended = node.run(plan, then=inspection.questions(node, new))
+    raise_failure(node, new, plan, ended)
+    return confirmed(node, new, ended, made="renamed", expect=Expected(exported=waits))
 
 
 def plan_destroy(
-    node: StorageNode, name: VolumeName, *, force: bool = False, snapshots: bool = False, now: int | None = None
+    node: StorageNode,
+    name: VolumeName,
+    *,
+    force: bool = False,
+    snapshots: bool = False,
+    watch: Sequence[str] | None = None,
 ) -> Plan:
     """Check first, mark, withdraw the export, destroy the data last."""
     dataset, exported = node.dataset(name), node.recorded(name)
     kept = (zvol.no_clones(dataset),) if snapshots else (zvol.no_snapshots(dataset),)
-    when = now if now is not None else int(time.time())
     tidy = (zvol.destroy_if_empty(node.parent(name.guest)),)
-    freed = (quarantine.set_free(node.settings.base, exported.lun, now=when),) if node.shared else ()
+    freed = (quarantine.set_free(node.settings.base, exported.lun, now=int(time.time())),) if node.shared else ()
     return Plan.of(
         guest_lock(name.guest),
         # First of all what an earlier run, cut off after its last disk had gone, may have left.
         ("tidy", tidy),
-        ("identity", (zvol.identity(dataset),)),
-        ("in use", () if force else node.backend.not_in_use(exported)),
+        ("identity", (node.identity(name),)),
+        ("same unit", node.backend.same_unit(exported)),
+        ("in use", () if force else luns.not_in_use(node, exported, watch)),
         ("kept", kept),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.DESTROYING),)),
         ("withdraw", node.backend.withdraw(exported)),
@@ -285,7 +320,7 @@ def plan_destroy(
 
 def destroy(node: StorageNode, name: VolumeName, *, force: bool = False, snapshots: bool = False) -> None:
     """Destroy a volume and its export. Raises InUse for sessions (unless forced), snapshots (unless named), clones."""
-    outcome = guarded(node, name, lambda anyway: plan_destroy(node, name, force=force or anyway, snapshots=snapshots))
+    outcome = guarded(node, name, lambda watch: plan_destroy(node, name, force=force, snapshots=snapshots, watch=watch))
     left: Answer[Zvol | None] = outcome.answers[0]
     if left.error is None and left.value is not None:
         raise PartlyDone(f"{node.name}: {name} was destroyed, but is still there: run the same command again")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -172,8 +173,9 @@ def test_a_typed_secret(fresh: Callable[[str], LiveNode], tmp_path: Path) -> Non
     if child == 0:
         os.execv(command[0], command)
     shown = b""
-    while b"CHAP secret of xen1:" not in shown:
-        # What is typed before the prompt is thrown away; at the end of a child that never asks, read raises OSError.
+    while b"CHAP secret of dom0 xen1:" not in shown:
+        # What is typed before the prompt is thrown away.
+        assert select.select([terminal], [], [], 30)[0], shown
         shown += os.read(terminal, 4096)
     os.write(terminal, b"typed-secret-1234\n")
     with contextlib.suppress(OSError):
@@ -184,8 +186,8 @@ def test_a_typed_secret(fresh: Callable[[str], LiveNode], tmp_path: Path) -> Non
     assert (2, 1) == (blind.returncode, blind.stderr.count("\n"))
     assert "no terminal" in blind.stderr
     assert 0 == status, shown.decode()
-    assert b"CHAP secret of xen1:" in shown
-    assert b"typed-secret-1234" not in shown.split(b"CHAP secret of xen1:")[1]
+    assert b"CHAP secret of dom0 xen1:" in shown
+    assert b"typed-secret-1234" not in shown.split(b"CHAP secret of dom0 xen1:")[1]
     assert "typed-secret-1234" in (node.directory / "state.json").read_text()
 
 

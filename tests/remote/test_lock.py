@@ -193,7 +193,7 @@ def test_any_owner(here: Host, lock: Lock, owner: str) -> None:
 
 def test_guest_lock_says_who_and_since_when() -> None:
     """User, machine, process and time, in one word."""
-    lock = guest_lock("web1", wait=3)
+    lock = guest_lock("web1")
     assert ("/tmp/.xvmstore-lock-web1", 3) == (lock.path, lock.wait)
     assert f"[{os.getpid()}],since,20" in lock.owner
     assert [lock.owner] == lock.owner.split()

@@ -151,12 +151,12 @@ def test_identity_captures() -> None:
         "volsize": "21474836480\n",
         "serial": "",
         "vdev": "xvda\n",
-    } == _captured(zvol.identity(NAME), IDENTITY)
+    } == _captured(zvol.identity(NAME, layout="target-per-volume"), IDENTITY)
 
 
 def test_identity_asks_for_what_it_captures() -> None:
     """A volume without target, LUN or size is none of ours; the others may be missing."""
-    step = zvol.identity(NAME)
+    step = zvol.identity(NAME, layout="target-per-volume")
     names = "org.xvmstore:guid,org.xvmstore:target,org.xvmstore:lun,org.xvmstore:serial,org.xvmstore:vdev,volsize"
     assert ("zfs", "get", "-Hp", "-o", "property,value,source", names, NAME) == step.argv
     assert {"target", "lun", "volsize"} == {capture.name for capture in step.captures if capture.required}
@@ -165,13 +165,15 @@ def test_identity_asks_for_what_it_captures() -> None:
 def test_identity_does_not_take_what_is_inherited() -> None:
     """Marks on a dataset above do not make a stranger's zvol one of ours."""
     text = IDENTITY.replace("\tlocal\n", "\tinherited from tank/xvm\n")
-    assert {"lun", "volsize"} == {name for name, value in _captured(zvol.identity(NAME), text).items() if value}
+    assert {"lun", "volsize"} == {
+        name for name, value in _captured(zvol.identity(NAME, layout="target-per-volume"), text).items() if value
+    }
 
 
 def test_identity_takes_no_longer_names() -> None:
     """Dots are dots, and a property that only begins like ours is another one."""
     text = f"org_xvmstore:guid\tx\tlocal\norg.xvmstore:guids\t{GUID}\tlocal\nmyorg.xvmstore:guid\t{GUID}\tlocal\n"
-    assert not any(_captured(zvol.identity(NAME), text).values())
+    assert not any(_captured(zvol.identity(NAME, layout="target-per-volume"), text).values())
 
 
 def test_the_query_captures_the_same() -> None:
