@@ -109,5 +109,6 @@ class PipeWriter:
             return
         self._rest()
         self._drained()
-        if self._ending:
+        # Being drained may have brought more to write, and the end with it.
+        if self._ending and not self._left:
             self.close()

@@ -262,7 +262,7 @@ def _zvol(name: str, row: Mapping[str, tuple[str, str]]) -> Zvol:
         creation=number("creation"),
         origin=None if origin == "-" else origin,
         ours={key.removeprefix(PREFIX): value for key, (value, source) in row.items() if _local(key, source)},
-        asked={key: value for key, (value, _) in row.items() if not key.startswith(PREFIX)},
+        asked={key: value for key, (value, _) in row.items() if key not in NATIVE and not key.startswith(PREFIX)},
     )
 
 

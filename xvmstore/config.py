@@ -96,7 +96,8 @@ def places() -> tuple[Path, ...]:
 def load(path: Path | None = None) -> Config:
     """Read a configuration. Raises ConfigError."""
     tried = (path,) if path else places()
-    found = next((candidate for candidate in tried if os.access(candidate, os.F_OK) or candidate == path), None)
+    # Not Path.is_file, which raises where a directory above may not be entered.
+    found = next((candidate for candidate in tried if os.path.isfile(candidate)), None)
     if found is None:
         looked = ", ".join(str(candidate) for candidate in tried)
         raise ConfigError(

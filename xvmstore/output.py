@@ -3,16 +3,8 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import click
-
-
-class Fact(Protocol):
-    """Anything with a documented JSON form."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON object."""
 
 
 def as_json(value: object) -> None:
@@ -25,6 +17,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         _rich_table(heads, rows)
         return
+    # A name some other program gave may not be text in this terminal's encoding.
+    rows = [[cell.encode("utf-8", "backslashreplace").decode() for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
     for row in (heads, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -43,7 +43,8 @@ def _steps() -> Iterator[Step]:
     """Every step any builder makes."""
     for backend in (STMFADM_COMSTAR, SBDADM_COMSTAR):
         for export in (EXPORT, replace(EXPORT, shared=True)):
-            yield from (*backend.make(export), *backend.restore(export), *backend.publish(export, [DOM0]))
+            yield from (*backend.make(export), *backend.restore(export), *backend.publish(export, [DOM0], again=True))
+            yield from (*backend.same_unit(export), *backend.admit(DOM0, renew=True))
             yield from (*backend.not_in_use(export), *backend.withdraw(export), *backend.withdraw_from(export, DOM0))
             yield from (*backend.resize(export), *backend.move(export, RENAME, dataset="tank/vm9", alias="x/y"))
     yield from (access.remove_host_group("dom0"), targets.remove_initiator("x"), targets.remove_portal_group("x"))

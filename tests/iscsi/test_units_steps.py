@@ -78,7 +78,7 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
             _stmfadm("import-lu", PATH, accept=("filename *: in use", "meta file error")),
             _look("s/^ *Data File *: //p"),
             _stmfadm(*_create("false"), undo=DELETE, lies=True, unless=("test", "-n", Captured("registered"))),
-            _stmfadm("modify-lu", "-p", "wcd=false", "-s", str(SIZE), "-f", PATH),
+            _stmfadm("modify-lu", "-p", "alias=web1/root", "-p", "wcd=false", "-s", str(SIZE), "-f", PATH),
             _stmfadm("online-lu", GUID),
         ),
     ),
@@ -102,7 +102,7 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
     ),
 }
 
-CREATED = Captured("guid")
+CREATED, BY_PATH = Captured("guid"), Captured("unit")
 ROW = rf"s,^\([0-9a-f]\{{32\}}\)  *\([0-9]*\)  *{PATH}$,\%d,p"
 FIND = Step(("sbdadm", "list-lu"), captures=(Capture("guid", ROW % 1),), silent=True)
 LOADED = "File is already loaded"
@@ -122,8 +122,13 @@ SBDADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
     "delete": (
         SBDADM.delete(GUID),
         (
-            _stmfadm("remove-view", "-l", GUID, "-a", accept=("no views found", "must be 32 hex")),
-            Step(("sbdadm", "delete-lu", GUID), accept=("GUID not found", "GUID must be 32 characters"), silent=True),
+            _stmfadm("remove-view", "-l", BY_PATH, "-a", accept=("no views found",), unless=("test", "-z", BY_PATH)),
+            Step(
+                ("sbdadm", "delete-lu", BY_PATH),
+                accept=("GUID not found",),
+                unless=("test", "-z", BY_PATH),
+                silent=True,
+            ),
         ),
     ),
     "move": (

@@ -440,3 +440,94 @@ def test_the_shared_target_layout_on_illumos(illumos: LiveNode, guest: str, tmp_
     freed = illumos.on_node("zfs", "get", "-H", "-o", "value", f"org.xvmstore:freed-{one['lun']}", "tank/xvm")
     assert freed.stdout.strip().isdigit()
     assert 0 == illumos.xvm("volume", "destroy", f"{guest}/b", config=config).exit
+
+
+def test_what_was_there_before_is_never_destroyed(node: LiveNode, guest: str) -> None:
+    """A filesystem or a zvol of somebody's in the place of a guest's dataset outlives every command for that guest."""
+    node.xvm("node", "setup", "--apply")
+    node.on_node("zfs", "create", f"tank/xvm/{guest}")
+    node.on_node("zfs", "create", "-V", "64m", f"tank/xvm/{guest}z")
+    try:
+        said = [
+            node.xvm(*words.split()).exit
+            for words in (
+                f"volume destroy {guest}/root",
+                f"volume destroy {guest}z/root --force --snapshots",
+                f"volume create {guest}/root --size 1G",
+                f"volume destroy {guest}/root",
+            )
+        ]
+        assert [1, 1, 0, 0] == said
+        there = node.on_node("zfs", "list", "-H", "-o", "name", "-r", "tank/xvm").stdout.split()
+        assert {f"tank/xvm/{guest}", f"tank/xvm/{guest}z"} <= set(there)
+    finally:
+        node.on_node("zfs", "destroy", f"tank/xvm/{guest}")
+        node.on_node("zfs", "destroy", f"tank/xvm/{guest}z")
+
+
+def test_a_copy_that_claims_the_lu_of_its_original(illumos: LiveNode, guest: str) -> None:
+    """As after zfs send -R: destroying the copy would take the original's LU from under its guest."""
+    made = illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G", "--json").json
+    copy = f"tank/xvm/{guest}/copy"
+    illumos.on_node("zfs", "create", "-V", "1G", copy)
+    for name in ("guid", "target", "lun", "serial", "layout", "state"):
+        value = illumos.on_node(
+            "zfs", "get", "-H", "-o", "value", f"org.xvmstore:{name}", made["dataset"]
+        ).stdout.strip()
+        illumos.on_node("zfs", "set", f"org.xvmstore:{name}={value}", copy)
+
+    said = [
+        illumos.xvm(*words.split())
+        for words in (
+            f"volume destroy {guest}/copy --force",
+            f"lun unexport {guest}/copy --force",
+            f"volume rename {guest}/copy {guest}/other",
+            f"volume resize {guest}/copy --size 2G",
+        )
+    ]
+
+    assert [1] * 4 == [one.exit for one in said]
+    assert all("is on another volume" in one.err for one in said)
+    assert illumos.xvm("volume", "show", f"{guest}/root", "--json").json["exported"]
+    illumos.on_node("zfs", "destroy", copy)
+
+
+def test_a_volume_keeps_its_layout(illumos: LiveNode, guest: str, tmp_path: Path) -> None:
+    """With another layout configured it is left alone, and the message says which one it was made in."""
+    config = tmp_path / "config.toml"
+    shared = 'layout = "shared-target"\ntarget = "iqn.2026-11.org.xvmstore:shared"'
+    config.write_text(illumos.config.read_text().replace('layout = "target-per-volume"', shared))
+    illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G")
+
+    said = illumos.xvm("volume", "destroy", f"{guest}/root", "--force", config=config)
+
+    assert (1, True) == (said.exit, 'was made with layout = "target-per-volume"' in said.err)
+    assert illumos.xvm("volume", "show", f"{guest}/root", "--json").json["exported"]
+
+
+def test_a_group_with_another_member(illumos: LiveNode, guest: str) -> None:
+    """Whoever is in the host group would see the disk: it is not shown, and trouble where it was shown before."""
+    illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G")
+    stranger = "iqn.2026-11.org.example:stranger"
+    illumos.on_node("stmfadm", "add-hg-member", "-g", "xen1", stranger)
+    try:
+        refused = illumos.xvm("volume", "create", f"{guest}/data", "--size", "1G")
+        shown = illumos.xvm("volume", "show", f"{guest}/root", "--json").json
+    finally:
+        illumos.on_node("stmfadm", "remove-hg-member", "-g", "xen1", stranger)
+
+    assert (1, True) == (refused.exit, "nobody else" in refused.err)
+    assert f"tank/xvm/{guest}/data" not in illumos.zvols()
+    assert [f"host group xen1 has other members too: {stranger}"] == shown["trouble"]
+
+
+def test_a_target_that_asks_for_no_chap(illumos: LiveNode, guest: str) -> None:
+    """It is reported, and an export puts it right."""
+    made = illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G", "--json").json
+    illumos.on_node("itadm", "modify-target", "-a", "none", made["target"])
+
+    shown = illumos.xvm("volume", "show", f"{guest}/root", "--json").json
+    fixed = illumos.xvm("lun", "export", f"{guest}/root", "--json")
+
+    assert ["its target asks for no CHAP (auth none), though xen1 is to use it"] == shown["trouble"]
+    assert (0, []) == (fixed.exit, fixed.json["trouble"])

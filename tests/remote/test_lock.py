@@ -194,6 +194,22 @@ def test_any_owner(here: Host, lock: Lock, owner: str) -> None:
 def test_guest_lock_says_who_and_since_when() -> None:
     """User, machine, process and time, in one word."""
     lock = guest_lock("web1")
-    assert ("/tmp/.xvmstore-lock-web1", 3) == (lock.path, lock.wait)
+    assert ("/tmp/.xvmstore-lock-web1", 30) == (lock.path, lock.wait)
     assert f"[{os.getpid()}],since,20" in lock.owner
     assert [lock.owner] == lock.owner.split()
+
+
+def test_two_guests_are_locked_together(here: Host, lock: Lock) -> None:
+    """A change of two guests waits for either, and lets go of both."""
+    other = replace(lock, name=lock.name + "-b")
+    both = replace(lock, others=(other.name,))
+    seen = here.run((), then=(Query(("readlink", lock.path, other.path), str),), lock=both).answers[0].get()
+    assert [both.owner] * 2 == [line.partition(":")[2] for line in seen.splitlines()]
+    assert not any(os.path.lexists(one.path) for one in (lock, other))
+    os.symlink(f"{os.getpid()}:somebody", other.path)
+    try:
+        with pytest.raises(Locked, match="somebody"):
+            here.run((), lock=replace(both, wait=1))
+        assert not os.path.lexists(lock.path)
+    finally:
+        os.unlink(other.path)

@@ -30,7 +30,7 @@ STEPS: dict[str, tuple[Step, Step]] = {
     "parent": (
         zvol.make_parents(BASE, "web1")[1],
         Step(
-            ("zfs", "create", *UNMOUNTED, "tank/xvm/web1"),
+            ("zfs", "create", *UNMOUNTED, "-o", "org.xvmstore:guest=web1", "tank/xvm/web1"),
             undo=("zfs", "destroy", "tank/xvm/web1"),
             unless=THERE,
         ),
@@ -76,13 +76,16 @@ STEPS: dict[str, tuple[Step, Step]] = {
     "no snapshots": (zvol.no_snapshots(NAME), Step(LIST, refuse=(f"{NAME}@",))),
     "no clones": (
         zvol.no_clones(NAME),
-        Step(("zfs", "get", "-H", "-r", "-o", "value", "origin", "tank"), refuse=(f"{NAME}@",)),
+        Step(("zfs", "get", "-H", "-r", "-o", "name,value", "origin", "tank"), refuse=(f"\t{NAME}@",)),
     ),
     "destroy": (zvol.destroy(NAME), Step(("zfs", "destroy", NAME), retry=BUSY)),
     "destroy all": (zvol.destroy(NAME, snapshots=True), Step(("zfs", "destroy", "-r", NAME), retry=BUSY)),
     "destroy if empty": (
         zvol.destroy_if_empty("tank/xvm/web1"),
-        Step(("zfs", "destroy", "tank/xvm/web1"), accept=("has children", "dataset does not exist")),
+        Step(
+            ("sh", "-c", zvol._DESTROY_OWN, "destroy-own", "tank/xvm/web1", "org.xvmstore:guest", "web1"),
+            accept=("has children",),
+        ),
     ),
     "rename": (
         zvol.rename(NAME, "tank/xvm/web2/root"),
@@ -157,7 +160,8 @@ def test_identity_captures() -> None:
 def test_identity_asks_for_what_it_captures() -> None:
     """A volume without target, LUN or size is none of ours; the others may be missing."""
     step = zvol.identity(NAME, layout="target-per-volume")
-    names = "org.xvmstore:guid,org.xvmstore:target,org.xvmstore:lun,org.xvmstore:serial,org.xvmstore:vdev,volsize"
+    ours = ",".join(f"org.xvmstore:{name}" for name in ("guid", "target", "lun", "serial", "vdev", "layout"))
+    names = f"{ours},volsize"
     assert ("zfs", "get", "-Hp", "-o", "property,value,source", names, NAME) == step.argv
     assert {"target", "lun", "volsize"} == {capture.name for capture in step.captures if capture.required}
 
@@ -165,9 +169,8 @@ def test_identity_asks_for_what_it_captures() -> None:
 def test_identity_does_not_take_what_is_inherited() -> None:
     """Marks on a dataset above do not make a stranger's zvol one of ours."""
     text = IDENTITY.replace("\tlocal\n", "\tinherited from tank/xvm\n")
-    assert {"lun", "volsize"} == {
-        name for name, value in _captured(zvol.identity(NAME, layout="target-per-volume"), text).items() if value
-    }
+    captured = _captured(zvol.identity(NAME, layout="target-per-volume"), text)
+    assert {"lun", "volsize"} == {name for name, value in captured.items() if value}
 
 
 def test_identity_takes_no_longer_names() -> None:
@@ -240,8 +243,8 @@ def _destroyed(folder: Path, *, made_by: str) -> str:
 
 def test_undoing_a_create_destroys_only_what_it_made(tmp_path: Path) -> None:
     """A zvol that was there before, of us or of others, is never destroyed by a create that failed."""
-    assert f"destroy {NAME}\n" == _destroyed(tmp_path, made_by="xvmstore-1,me,x1")
-    for other in ("xvmstore-1,me,x2", "-", "", "xvmstore-1"):
+    assert f"destroy {NAME}\n" == _destroyed(tmp_path, made_by="xvmstore-1,me,x1\\tlocal")
+    for other in ("xvmstore-1,me,x2\\tlocal", "-\\t-", "xvmstore-1\\tlocal", "xvmstore-1,me,x1\\tinherited from tank"):
         assert "" == _destroyed(tmp_path, made_by=other)
 
 

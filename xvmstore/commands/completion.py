@@ -1,10 +1,10 @@
-"""Names for the shell to complete. A shell must never hang or see an error because of it."""
+"""Names for the shell to complete. Whatever goes wrong, the shell sees no error, only no names."""
 
 import click
 
 
 def volumes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Volumes of the node, if it answers soon."""
+    """Volumes of the node, as long as it takes to ask it."""
     from remote.errors import XvmError
     from xvmstore.app import App
 
