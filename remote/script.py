@@ -89,6 +89,7 @@ class Step:
     undo      what takes it back; armed only once argv has succeeded in this script
     lies      argv may fail and have worked all the same: its undo, which must then be harmless where there is
               nothing to undo, is run even so
+    keep      from this step on nothing is undone any more: what was done stays, whatever fails now
     unless    a test: when it exits 0 the step is skipped and nothing is armed
     accept    stderr that makes a failure count as "was so already": nothing is armed
     retry     stderr of a passing trouble ("resource busy"): try again for some seconds
@@ -101,6 +102,7 @@ class Step:
     argv: Argv
     undo: Argv | None = None
     lies: bool = False
+    keep: bool = False
     unless: Argv | None = None
     accept: tuple[str, ...] = ()
     retry: tuple[str, ...] = ()
@@ -303,7 +305,7 @@ def _step(index: int, step: Step, words: _Words) -> str:
     armed = "*done|*unmet" if step.lies else "0done|0unmet"
     arm = f'case $r$k in {armed}) done="{index} $done";; esac\n' if step.undo else ""
     return (
-        f"if [ $go = 1 ]; then\nm b {index}\nk=done\n{work}"
+        f"if [ $go = 1 ]; then\nm b {index}\n{'done= ' if step.keep else ''}k=done\n{work}"
         f"m e {index} $r $k\n{arm}[ $r -eq 0 ] || go=0 f={index}\n[ $k = unmet ] && go=0 f={index}\nfi\n"
     )
 

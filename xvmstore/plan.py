@@ -39,8 +39,9 @@ class Plan:
 
     def failure(self, outcome: Outcome) -> RemoteError | None:
         """The failure as the caller should raise it."""
-        if outcome.failure is None or isinstance(outcome.failure, PartlyDone) or self.settled is None:
+        failed = outcome.failed_step
+        if failed is None or isinstance(outcome.failure, PartlyDone):
             return outcome.failure
-        if outcome.failed_step is None or self.settled not in self.roles[: outcome.failed_step]:
+        if self.settled not in self.roles[:failed] and not any(step.keep for step in self.steps[: failed + 1]):
             return outcome.failure
         return PartlyDone(f"{outcome.failure}; the change is half done: run the same command again to finish it")

@@ -5,7 +5,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iscsi import names as iscsi_names
@@ -248,8 +248,10 @@ def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, watch: 
 
 
 def _after_rename(node: StorageNode, name: VolumeName, new: VolumeName) -> tuple[Part, ...]:
+    """What is left to do once the volume has its new name and is exported under it: no reason to turn back."""
     tidy = (zvol.destroy_if_empty(node.parent(name.guest)),) if new.guest != name.guest else ()
-    return ("tidy", tidy), ("forget", (zvol.forget(node.dataset(new), zvol.RENAMED),))
+    forget = zvol.forget(node.dataset(new), zvol.RENAMED)
+    return (("after", [replace(step, keep=True) for step in (*tidy, forget)]),)
 
 
 def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:

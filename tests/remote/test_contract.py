@@ -5,6 +5,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def test_a_failing_undo_leaves_a_change_partly_done(host: Host, tmp_path: Path) 
     assert 3 == failure.exit_code
     assert re.search("exited 5: no; and could not be undone: `sh -c .*`: is busy; run the same command", str(failure))
     assert ["a", "b"] == noted(at)
+
+
+def test_what_is_kept_is_not_undone(host: Host, tmp_path: Path) -> None:
+    """Once a step that keeps was begun, a failure undoes nothing of what came before it."""
+    at = tmp_path / "n"
+    first = note(at, "a", undo=unnote(at, "-a"))
+    kept = replace(note(at, "b", undo=unnote(at, "-b")), keep=True)
+    host.run((first, kept, sh("exit 5")))
+    assert ["a", "b", "-b"] == noted(at)
 
 
 def test_a_failure_without_a_word_says_so(host: Host) -> None:
