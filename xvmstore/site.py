@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from remote.errors import NotFound
+from remote.errors import NotFound, Refused
 from storage import names, pool
 from storage.names import VolumeName
 from storage.pool import Pool, PoolStatus
@@ -150,12 +150,12 @@ class Site:
     def export_lun(self, name: str, *, dom0s: Sequence[str] = ()) -> Volume:
         """Export a volume, under the GUID, target and LUN it always had."""
         node = self.node()
-        return luns.export(node, VolumeName.parse(name), dom0s=node.dom0s(dom0s))
+        return luns.export(node, VolumeName.parse(name), dom0s=_somebody(node, dom0s))
 
     def plan_export_lun(self, name: str, *, dom0s: Sequence[str] = ()) -> Plan:
         """What ``export_lun`` would do."""
         node = self.node()
-        return luns.plan_export(node, VolumeName.parse(name), dom0s=node.dom0s(dom0s))
+        return luns.plan_export(node, VolumeName.parse(name), dom0s=_somebody(node, dom0s))
 
     def unexport_lun(self, name: str, *, dom0: str | None = None, force: bool = False) -> Volume:
         """Take a volume's export away, wholly or from one dom0. Raises InUse while an initiator is logged in."""
@@ -175,6 +175,15 @@ class Site:
     def sessions(self) -> tuple[LunSession, ...]:
         """Who is logged in to what."""
         return luns.sessions(self.node())
+
+
+def _somebody(node: StorageNode, dom0s: Iterable[str]) -> tuple[str, ...]:
+    chosen = node.dom0s(dom0s)
+    if not chosen:
+        raise Refused(
+            f"{node.name}: export to whom? Name a dom0 with --dom0, or set default_dom0s in [nodes.{node.name}]"
+        )
+    return chosen
 
 
 def in_bytes(size: Size) -> int:

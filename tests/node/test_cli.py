@@ -124,6 +124,18 @@ def test_unknown_host_key(illumos: LiveNode, tmp_path: Path) -> None:
         assert "ssh-keyscan" in said.err
 
 
+def test_export_to_nobody(illumos: LiveNode, tmp_path: Path) -> None:
+    """Without a dom0 there is nothing to export to: refused before anything is connected to."""
+    config = tmp_path / "config.toml"
+    config.write_text(illumos.config.read_text().replace('default_dom0s = ["xen1"]', ""))
+    before = len(illumos.execs())
+
+    said = illumos.xvm("lun", "export", "web1/root", config=config)
+
+    assert (1, 1, before) == (said.exit, said.err.count("\n"), len(illumos.execs()))
+    assert "--dom0" in said.err
+
+
 def test_no_configuration(illumos: LiveNode, tmp_path: Path) -> None:
     """Exit 2, naming the file that was looked for."""
     said = illumos.xvm("volume", "list", config=tmp_path / "none.toml")
