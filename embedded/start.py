@@ -196,6 +196,9 @@ def main_serve(directory: Path, flavour: str) -> int:
     except StartError as error:
         sys.stderr.write(f"xvmstore embedded: {error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(f"xvmstore embedded: {error.filename or directory}: {error.strerror}\n")
+        return 1
     except ImportError as error:
         sys.stderr.write(f"xvmstore embedded: {error.name} is missing: install xvmstore[embedded]\n")
         return 1

@@ -111,24 +111,24 @@ def identity(dataset: str, *, layout: str) -> Step:
     ``target``, ``lun`` and ``volsize`` are always there; ``guid``, ``serial`` and ``vdev`` may be empty.
     """
     names = ",".join((GUID, TARGET, LUN, SERIAL, VDEV, LAYOUT, "volsize"))
-    made = Expect(_field(LAYOUT, "layout").sed, layout)
+    made = Expect(_field(LAYOUT, "layout", shape="[a-z-]*").sed, layout)
     argv = ("zfs", "get", "-Hp", "-o", "property,value,source", names, dataset)
     return Step(argv, captures=_CAPTURES, expect=(made,))
 
 
-def _field(name: str, as_: str, *, required: bool = True) -> Capture:
-    """Its value, if it is its own: what a dataset inherits says nothing about it."""
-    return Capture(as_, f"s/^{name.replace('.', '[.]')}\t\\([^\t-][^\t]*\\)\t[^i].*/\\1/p", required)
+def _field(name: str, as_: str, *, shape: str, required: bool = True) -> Capture:
+    """Its value, if it is its own and has the shape it must have: what was edited by hand is never sent on."""
+    return Capture(as_, f"s/^{name.replace('.', '[.]')}\t\\({shape}\\)\t[^i].*/\\1/p", required)
 
 
-# A volume of b111 that stopped half-way may have no GUID yet; the target program tells it later.
+# sed's basic regular expressions. A volume of b111 that stopped half-way may have no GUID; the target program tells it.
 _CAPTURES = (
-    _field(GUID, "guid", required=False),
-    _field(TARGET, "target"),
-    _field(LUN, "lun"),
-    _field("volsize", "volsize"),
-    _field(SERIAL, "serial", required=False),
-    _field(VDEV, "vdev", required=False),
+    _field(GUID, "guid", shape=r"[0-9A-Fa-f]\{32\}", required=False),
+    _field(TARGET, "target", shape=r"[a-z]*[.][0-9A-Za-z.:-]*"),
+    _field(LUN, "lun", shape=r"[0-9]\{1,5\}"),
+    _field("volsize", "volsize", shape=r"[0-9]*"),
+    _field(SERIAL, "serial", shape=r"[0-9a-z]*", required=False),
+    _field(VDEV, "vdev", shape=r"xvd[a-z]*", required=False),
 )
 
 _FREE_VDEV = """\

@@ -70,9 +70,9 @@ def _verbosity(by: int) -> Callable[[click.Context, click.Parameter, Any], None]
         app = context.ensure_object(App)
         if value:
             app.verbosity = by
-            logging.basicConfig(
-                stream=sys.stderr, format="%(message)s", level=logging.DEBUG if by > 0 else logging.ERROR
-            )
+            logging.basicConfig(stream=sys.stderr, format="%(message)s")
+            # Not the root's: fabric and paramiko tell much that helps nobody here.
+            logging.getLogger("xvmstore").setLevel(logging.DEBUG if by > 0 else logging.ERROR)
 
     return keep
 
@@ -85,7 +85,7 @@ _OPTIONS = (
     click.option("--json", is_flag=True, expose_value=False, callback=_set("json"),
                  help="Print JSON: an API, sizes in bytes."),
     click.option("-n", "--dry-run", is_flag=True, expose_value=False, callback=_set("dry_run"),
-                 help="Print the commands that would be run on the node; connect to nothing."),
+                 help="Print the commands a change would run, and run none of them; questions are asked."),
     click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_verbosity(1),
                  help="Tell what is going on, on stderr."),
     click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_verbosity(-1),

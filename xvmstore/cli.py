@@ -58,7 +58,7 @@ def cli() -> None:
     """
 
 
-def run(arguments: list[str] | None = None) -> int:
+def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one return an exit code
     """Run one command line and give its exit code."""
     app = App()
     try:
@@ -76,6 +76,9 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more may be written, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        _say(f"{error.filename or 'output'}: {error.strerror or error}")
         return 1
     except Exception as error:
         logging.getLogger("xvmstore").debug("traceback", exc_info=True)

@@ -1,5 +1,6 @@
 """What is there of a volume: the questions, and their answers put together as one ``Volume``."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
     ours = found.ours
     unit, target = exported.unit, exported.target
     size = found.volsize - found.head
-    guid = ours.get("guid")
+    recorded = {name: _well_formed(found, name) for name in _SHAPES}
+    guid = recorded["guid"].upper() if recorded["guid"] else None
     watchers = tuple(session.initiator for session in target.sessions) if target else ()
     return Volume(
         name=found.dataset.removeprefix(node.settings.base + "/"),
@@ -47,18 +49,32 @@ def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
         block_size=found.volblocksize,
         used=found.used,
         created=found.creation,
-        guid=guid.upper() if guid else None,
+        guid=guid,
         serial=ours.get("serial"),
-        target=ours.get("target"),
-        lun=int(ours["lun"]) if ours.get("lun", "").isdecimal() else None,
+        target=recorded["target"],
+        lun=int(recorded["lun"]) if recorded["lun"] else None,
         portals=node.settings.portals,
         dom0s=_dom0s(node, exported.views),
         sessions=_who_can_see(watchers, exported) if node.shared else watchers,
         state=ours.get("state", "foreign"),
         exported=bool(unit and unit.online and target and target.online),
-        vdev=ours.get("vdev"),
+        vdev=recorded["vdev"],
         trouble=tuple(_trouble(node, found, exported)),
     )
+
+
+_SHAPES = {
+    "guid": re.compile(r"6[0-9A-Fa-f]{31}"),
+    "target": re.compile(r"(iqn|eui)\.[0-9A-Za-z.:-]+"),
+    "lun": re.compile(r"[0-9]{1,5}"),
+    "vdev": re.compile(r"xvd[a-z]{1,2}"),
+}
+
+
+def _well_formed(found: Zvol, name: str) -> str | None:
+    """What is recorded on the zvol, unless somebody put there what it cannot be."""
+    text = found.ours.get(name)
+    return text if text is not None and _SHAPES[name].fullmatch(text) else None
 
 
 def _dom0s(node: StorageNode, views: Sequence[View]) -> tuple[str, ...]:
@@ -88,6 +104,9 @@ def _who_can_see(watchers: Sequence[str], exported: Exported) -> tuple[str, ...]
 
 def _trouble(node: StorageNode, found: Zvol, exported: Exported) -> Iterator[str]:
     """What does not fit together, in words."""
+    for name in _SHAPES:
+        if name in found.ours and _well_formed(found, name) is None:
+            yield f"its property {zvol.PREFIX}{name} is {found.ours[name]!a}, which it cannot be: set it right"
     unit, lun, size = exported.unit, found.ours.get("lun"), found.volsize - found.head
     if unit is not None and unit.registered and unit.size is not None and unit.size != size:
         yield f"the LU has {unit.size} bytes, the volume {size}"

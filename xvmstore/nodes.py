@@ -1,5 +1,6 @@
 """A storage node as configured: how to reach it, how it exports, where volumes are on it."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from iscsi import names as iscsi_names
 from iscsi.backend import Access, Backend, Export
 from iscsi.backends import BACKENDS
 from remote.address import SshAddress
-from remote.errors import NotFound
+from remote.errors import ConfigError
 from remote.host import Host, Outcome, Shell
 from remote.script import Captured, Query, Secret, Step, Word
 from storage import names, zvol
@@ -27,7 +28,7 @@ class StorageNode:
     def __init__(self, name: str, config: Config) -> None:
         if name not in config.nodes:
             known = ", ".join(sorted(config.nodes)) or "none"
-            raise NotFound(f"{config.path}: there is no [nodes.{name}]; it has: {known}")
+            raise ConfigError(f"{config.path}: there is no [nodes.{name}]; it has: {known}")
         self.name = name
         self.config = config
         self.settings: Node = config.nodes[name]
@@ -72,12 +73,12 @@ class StorageNode:
         return iscsi_names.target(self.settings.target_prefix, name.guest, name.disk, unit=guid)
 
     def dom0s(self, chosen: Iterable[str]) -> tuple[str, ...]:
-        """The dom0s that are meant: those named, or the node's own choice. Raises NotFound."""
+        """The dom0s that are meant: those named, or the node's own choice. Raises ConfigError."""
         meant = tuple(dict.fromkeys(chosen)) or self.settings.default_dom0s
         for name in meant:
             if name not in self.config.dom0s:
                 known = ", ".join(sorted(self.config.dom0s)) or "none"
-                raise NotFound(f"{self.config.path}: there is no [dom0s.{name}]; it has: {known}")
+                raise ConfigError(f"{self.config.path}: there is no [dom0s.{name}]; it has: {known}")
         return meant
 
     def access(self, dom0: str, *, secrets: bool = True) -> Access:
@@ -154,7 +155,10 @@ def _address(node: StorageNode) -> SshAddress:
     settings = node.settings
 
     def path(name: str | None) -> Path | None:
-        return node.config.file(name) if name else None
+        found = node.config.file(name) if name else None
+        if found is not None and not os.access(found, os.R_OK):
+            raise ConfigError(f"{node.config.path}: [nodes.{node.name}]: {found} cannot be read")
+        return found
 
     return SshAddress(
         host=settings.host,

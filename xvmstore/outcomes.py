@@ -87,6 +87,8 @@ def _no_identity(node: StorageNode, name: VolumeName, end: Ended, failure: Remot
     other = next((line.split("\t")[1] for line in end.stdout.splitlines() if line.startswith(zvol.LAYOUT)), "-")
     if other not in {"-", node.settings.layout}:
         return Refused(f'{node.name}: {name} was made with layout = "{other}": set that in [nodes.{node.name}]')
+    if f"{zvol.TARGET}\t-" not in end.stdout:
+        return Refused(f"{node.name}: what is recorded of {name} cannot be right: see `xvmstore volume show {name}`")
     return Refused(f"{node.name}: {node.dataset(name)} was not made by xvmstore: it is left alone")
 
 

@@ -14,7 +14,7 @@ def as_json(value: object) -> None:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under their heads; no rows print nothing but the heads."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         _rich_table(heads, rows)
         return
     # A name some other program gave may not be text in this terminal's encoding.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from remote.errors import NotFound, Refused
+from remote.errors import ConfigError, Refused
 from storage import names, pool
 from storage.names import VolumeName
 from storage.pool import Pool, PoolStatus
@@ -49,7 +49,7 @@ class Site:
             node.close()
 
     def node(self, name: str | None = None) -> StorageNode:
-        """A node by name, or the one that is meant when none is named. Raises NotFound."""
+        """A node by name, or the one that is meant when none is named. Raises ConfigError."""
         meant = name or self._chosen or self._only()
         if meant not in self._nodes:
             self._nodes[meant] = StorageNode(meant, self.config)
@@ -59,7 +59,7 @@ class Site:
         known = sorted(self.config.nodes)
         if len(known) != 1:
             listed = ", ".join(known) or "none"
-            raise NotFound(f"{self.config.path}: say which node with --node; it has: {listed}")
+            raise ConfigError(f"{self.config.path}: say which node with --node; it has: {listed}")
         return known[0]
 
     # -- nodes and pools

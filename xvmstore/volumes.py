@@ -334,7 +334,7 @@ def destroy(node: StorageNode, name: VolumeName, *, force: bool = False, snapsho
 def show(node: StorageNode, name: VolumeName) -> Volume:
     """One volume. Raises NotFound."""
     found = inspection.answer(node, name, node.host.ask(inspection.questions(node, name)))
-    if found.target is None:
+    if found.target is None and not found.trouble:
         raise NotFound(f"{node.name}: {found.dataset} was not made by xvmstore")
     return found
 

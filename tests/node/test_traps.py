@@ -134,3 +134,21 @@ def test_a_lun_somebody_took(shared_nodes: Callable[[str], LiveNode], guest: str
     added = [argv for entry in node.execs()[-2:] for argv in entry["commands"] if argv[1] == "add-view"]
     assert 2 == len({argv[argv.index("-n") + 1] for argv in added})
     assert 1 == len([path for path in node.units().values() if f"/{guest}/" in path])
+
+
+@pytest.mark.parametrize(("name", "value"), [("lun", "abc"), ("guid", "ZZ"), ("target", "foo"), ("vdev", "hda', 'x")])
+def test_what_was_edited_by_hand_is_not_sent_on(illumos: LiveNode, guest: str, name: str, value: str) -> None:
+    """It is reported as what it is; nothing is exported under it, pasted into a guest's config, or lost."""
+    made = _create(illumos, f"{guest}/root")
+    right = made[name]
+    illumos.on_node("zfs", "set", f"org.xvmstore:{name}={value}", made["dataset"])
+    shown = illumos.xvm("volume", "show", f"{guest}/root", "--json").json
+    disks = illumos.xvm("guest", "disks", guest)
+    if name != "vdev":
+        assert 1 == illumos.xvm("lun", "export", f"{guest}/root").exit
+    illumos.on_node("zfs", "set", f"org.xvmstore:{name}={right}", made["dataset"])
+    again = illumos.xvm("volume", "show", f"{guest}/root", "--json").json
+
+    assert any(f"org.xvmstore:{name} is" in text for text in shown["trouble"])
+    assert value not in disks.out
+    assert (made[name], True, []) == (again[name], again["exported"], again["trouble"])
