@@ -119,9 +119,9 @@ def test_write_cache_is_off_unless_wanted(illumos: LiveNode, guest: str, tmp_pat
     assert "Writeback Cache   : Disabled" in disabled
 
 
-def test_a_lun_somebody_took(shared_nodes: Callable[[str], LiveNode], guest: str) -> None:
+def test_a_lun_somebody_took(fresh: Callable[[str], LiveNode], guest: str) -> None:
     """On a shared target another LU may have the number we chose: another one is chosen, nothing is left."""
-    node = shared_nodes("b111")
+    node = fresh("b111")
     said = 'stderr = "stmfadm: LUN already in use\\n"'
     node.faults(f'[[fault]]\ncommand = "stmfadm add-view*"\naction = "fail"\n{said}\n')
     before = len(node.execs())
