@@ -8,6 +8,8 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+_open: list[asyncio.StreamWriter] = []
+
 
 @contextlib.contextmanager
 def relay(port: int, *, rtt: float) -> Iterator[int]:
@@ -27,9 +29,8 @@ def relay(port: int, *, rtt: float) -> Iterator[int]:
 async def _listen(port: int, delay: float) -> int:
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward, back = await asyncio.open_connection("127.0.0.1", port)
-        # Cancelled when the relay is taken down: that is how it ends, and nothing to report.
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(_pump(reader, back, delay), _pump(onward, writer, delay))
+        _open.extend((writer, back))
+        await asyncio.gather(_pump(reader, back, delay), _pump(onward, writer, delay))
 
     server = await asyncio.start_server(accepted, "127.0.0.1", 0)
     chosen: int = server.sockets[0].getsockname()[1]
@@ -37,8 +38,10 @@ async def _listen(port: int, delay: float) -> int:
 
 
 async def _hang_up() -> None:
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        task.cancel()
+    """Both ends see their connections closed: the pumps come to their end by themselves."""
+    for writer in _open:
+        writer.close()
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
