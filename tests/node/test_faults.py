@@ -70,7 +70,7 @@ OPERATIONS = {
     "destroy": Operation(("create",), "destroy", lambda s, g: _found(s, f"{g}/root") is None, gone=True),
 }
 # What makes and what destroys is broken in every way, on the flavour most of us run; the rest in the ways that differ.
-THOROUGH = {("illumos", "create"), ("illumos", "destroy")}
+THOROUGH = {("illumos", name) for name in ("create", "export", "resize", "destroy")}
 TELLING = ("fail-after", "kill")
 CASES = [
     (flavour, operation, fault)
