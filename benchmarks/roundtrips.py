@@ -63,7 +63,7 @@ class Recipe:
 
     def lines(self, guest: str) -> list[str]:
         """The same commands as shell text."""
-        old, new = self._guid, new_guid()
+        old, new = self._guid, new_guid("600144F0")
         swaps = {"template": guest, old: new, old[16:].lower(): new[16:].lower(), old[-12:].lower(): new[-12:].lower()}
         lines = self._lines
         for was, now in swaps.items():

@@ -3,11 +3,12 @@
 All of it is pure: steps and queries go out, facts come in; ``xvmstore`` runs them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from iscsi.model import Group, LogicalUnit, Target, TargetLayout, TargetSetup, View
+from iscsi.model import Check, Group, LogicalUnit, Target, TargetLayout, TargetSetup, View
+from remote.host import Answer
 from remote.script import Query, Secret, Step, Word
 
 
@@ -29,6 +30,7 @@ class Export:
     shared        the target serves other volumes too, and is never taken away with this one
     target_group  on a shared target: an existing target group, or None for all targets
     own_chap      user and secret the target proves itself with
+    listen        addresses and ports a new target listens on, where that is a matter of the target
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class Export:
     target_group: str | None = None
     portal_group: str | None = None
     own_chap: tuple[str, Secret] | None = None
+    listen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,26 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """All that a node exports; views by GUID."""
+    """All that a node exports; views by GUID, and by target those that wait for an LU that has gone."""
 
     units: tuple[LogicalUnit, ...]
     views: dict[str, tuple[View, ...]]
     targets: tuple[Target, ...]
     host_groups: tuple[Group, ...]
+    waiting: Mapping[str, tuple[View, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a node's configuration asks of it. ``dom0s`` are those that may use new volumes, without their secrets."""
+
+    node: str
+    release: str
+    user: str | None
+    become: str
+    portals: tuple[str, ...]
+    portal_group: str | None
+    dom0s: Mapping[str, Access]
 
 
 class Backend(Protocol):
@@ -81,11 +98,27 @@ class Backend(Protocol):
     def layouts(self) -> tuple[TargetLayout, ...]:
         """Which of the two layouts it can do."""
 
+    @property
+    def options(self) -> frozenset[str]:
+        """Configuration keys that not every program has, and this one does."""
+
+    def device(self, dataset: str) -> str:
+        """The path of a zvol's device, as the program takes and lists it."""
+
+    def new_guid(self) -> str:
+        """A GUID no LU ever had, of the kind the program makes."""
+
+    def serial(self, guid: str) -> str:
+        """The unit serial number of an LU with this GUID."""
+
     def make(self, export: Export) -> tuple[Step, ...]:
         """A new LU on a new zvol, verified, seen by nobody yet."""
 
     def restore(self, export: Export) -> tuple[Step, ...]:
         """The LU of a zvol that was exported before, with the GUID it had, verified."""
+
+    def resume(self, export: Export) -> tuple[Step, ...]:
+        """``restore``, for an LU whose views wait for it: whoever saw it sees it again."""
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Let the dom0s' initiators in. The view comes last. ``again``: the target may be there, set up otherwise."""
@@ -98,6 +131,9 @@ class Backend(Protocol):
 
     def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
         """Checks that nobody (or not this initiator) is logged in."""
+
+    def logged_in(self, said: str) -> tuple[str, ...]:
+        """The initiators named in what a check of ``not_in_use`` printed."""
 
     def withdraw(self, export: Export) -> tuple[Step, ...]:
         """Take views, LU and, unless shared, the target away. The data stays."""
@@ -114,8 +150,8 @@ class Backend(Protocol):
     def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
         """Questions about one volume's export."""
 
-    def read(self, answers: Sequence[Any], path: str) -> Exported:
-        """Their answers as facts."""
+    def read(self, answers: Sequence[Any], path: str, lun: str | None) -> Exported:
+        """Their answers as facts about the LU on this path, recorded under this LUN."""
 
     def inspect_all(self) -> tuple[Query[Any], ...]:
         """Questions about all exports of the node."""
@@ -123,5 +159,14 @@ class Backend(Protocol):
     def read_all(self, answers: Sequence[Any]) -> Everything:
         """Their answers as facts."""
 
-    def services(self) -> tuple[str, ...]:
-        """The SMF services that must be online."""
+    def examine(self) -> tuple[Query[Any], ...]:
+        """Questions about the node itself: services, rights, release."""
+
+    def findings(self, needs: Needs, answers: Sequence[Answer[Any]]) -> tuple[Check, ...]:
+        """Their answers, judged."""
+
+    def prepare(self, needs: Needs) -> tuple[Step, ...]:
+        """Make the node fit, but for its datasets and dom0s."""
+
+    def rights(self, needs: Needs) -> str:
+        """What its administrator must grant, as text for a terminal."""

@@ -2,8 +2,10 @@
 
 from iscsi.backend import Backend
 from iscsi.comstar import SBDADM_COMSTAR, STMFADM_COMSTAR
+from iscsi.lio import LIO
 
-# By backend, then by release, as the configuration names them.
+# By backend, then by release, as the configuration names them; the first release is the usual one.
 BACKENDS: dict[str, dict[str, Backend]] = {
     "comstar": {"illumos": STMFADM_COMSTAR, "b111": SBDADM_COMSTAR},
+    "lio": {"linux": LIO},
 }

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iscsi import access, targets
-from iscsi.backend import Access, Everything, Export, Exported
-from iscsi.model import TargetLayout
+from iscsi import access, comstar_fitness, names, targets
+from iscsi.backend import Access, Everything, Export, Exported, Needs
+from iscsi.model import Check, TargetLayout
 from iscsi.units import SBDADM, STMFADM, Move, Unit, UnitTool
+from remote.host import Answer
 from remote.script import Query, Step, Word
 from storage import zvol
 
@@ -33,9 +34,22 @@ class Comstar:
         """sbdadm picks the GUID."""
         return not self.units.names
 
-    def services(self) -> tuple[str, ...]:
-        """COMSTAR itself and its iSCSI port provider."""
-        return ("svc:/system/stmf:default", "svc:/network/iscsi/target:default")
+    @property
+    def options(self) -> frozenset[str]:
+        """Groups of targets and portals are COMSTAR's."""
+        return frozenset({"target_group", "portal_group"})
+
+    def device(self, dataset: str) -> str:
+        """The raw device."""
+        return zvol.raw_device(dataset)
+
+    def new_guid(self) -> str:
+        """With Sun's OUI, as COMSTAR makes them, and 96 random bits."""
+        return names.new_guid("600144F0")
+
+    def serial(self, guid: str) -> str:
+        """The random end of the GUID."""
+        return guid[16:].lower()
 
     def make(self, export: Export) -> tuple[Step, ...]:
         """Masked: no view is added here."""
@@ -46,6 +60,10 @@ class Comstar:
         """From the metadata COMSTAR left on the zvol, else made anew with the recorded GUID."""
         unit = _unit(export)
         return (*self.units.restore(unit), self.units.verify(unit))
+
+    def resume(self, export: Export) -> tuple[Step, ...]:
+        """COMSTAR keeps views by GUID: they are there again with the LU."""
+        return self.restore(export)
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Host groups and secrets first, then the target, then the views."""
@@ -70,11 +88,15 @@ class Comstar:
 
     def same_unit(self, export: Export) -> tuple[Step, ...]:
         """By the LU's data file."""
-        return (self.units.same(zvol.device(export.dataset), export.guid),)
+        return (self.units.same(zvol.raw_device(export.dataset), export.guid),)
 
     def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
         """Sessions are per target: on a shared one any login of a host counts."""
         return (targets.nobody_logged_in(export.target, initiator=initiator),)
+
+    def logged_in(self, said: str) -> tuple[str, ...]:
+        """The initiators of ``stmfadm list-target -v``."""
+        return tuple(login.initiator for target in targets.parse_targets(said) for login in target.sessions)
 
     def withdraw(self, export: Export) -> tuple[Step, ...]:
         """delete-lu takes the views with it, even when it then fails: a re-run finds what is left."""
@@ -86,11 +108,11 @@ class Comstar:
 
     def resize(self, export: Export) -> tuple[Step, ...]:
         """``export.size`` is the LU's new size: the zvol's less ``head``."""
-        return self.units.resize(zvol.device(export.dataset), export.guid, export.size)
+        return self.units.resize(zvol.raw_device(export.dataset), export.guid, export.size)
 
     def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:
         """A registered LU holds its zvol open and remembers its path: unregister, rename, register."""
-        old, new = zvol.device(export.dataset), zvol.device(dataset)
+        old, new = zvol.raw_device(export.dataset), zvol.raw_device(dataset)
         return self.units.move(Move(export.guid, old, new, alias, rename))
 
     def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
@@ -103,7 +125,7 @@ class Comstar:
             access.host_groups(),
         )
 
-    def read(self, answers: Sequence[Any], path: str) -> Exported:
+    def read(self, answers: Sequence[Any], path: str, lun: str | None) -> Exported:  # noqa: ARG002
         """The LU is the one on this path; sbdadm answers with all of them."""
         units, views, ports, setups, groups = answers
         unit = next((unit for unit in units if unit.path in {path, None}), None)
@@ -117,10 +139,27 @@ class Comstar:
         """In the order of ``inspect_all``."""
         return Everything(*answers)
 
+    def examine(self) -> tuple[Query[Any], ...]:
+        """See ``comstar_fitness``."""
+        return comstar_fitness.questions()
+
+    def findings(self, needs: Needs, answers: Sequence[Answer[Any]]) -> tuple[Check, ...]:
+        """See ``comstar_fitness``."""
+        return comstar_fitness.findings(needs, answers, maker="stmfadm" if self.units.names else "sbdadm")
+
+    def prepare(self, needs: Needs) -> tuple[Step, ...]:
+        """The services, and the portal group where one is named."""
+        group = (targets.create_portal_group(needs.portal_group, needs.portals),) if needs.portal_group else ()
+        return (comstar_fitness.enable_services(), *group)
+
+    def rights(self, needs: Needs) -> str:
+        """An RBAC profile, or sudo's list of programs."""
+        return comstar_fitness.rights(needs)
+
 
 def _unit(export: Export) -> Unit:
     return Unit(
-        path=zvol.device(export.dataset),
+        path=zvol.raw_device(export.dataset),
         guid=export.guid,
         size=export.size,
         serial=export.serial,

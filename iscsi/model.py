@@ -1,7 +1,7 @@
 """Facts about what a storage node exports, in the words of SCSI and iSCSI, whatever program serves them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 TargetLayout = Literal["target-per-volume", "shared-target"]
 
@@ -33,7 +33,10 @@ class LogicalUnit:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Who sees an LU where: None stands for all. ``lun`` None is one the node picks by itself ("Auto")."""
+    """Who sees an LU where: None stands for all. ``lun`` None is one the node picks by itself ("Auto").
+
+    A backend without host groups names an initiator instead.
+    """
 
     index: int
     host_group: str | None
@@ -43,12 +46,12 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An initiator that is logged in. ``since`` is what the node printed, in its own time zone."""
+    """An initiator that is logged in. ``since`` is what the node printed, in its own time zone, or None."""
 
     target: str
     initiator: str
     alias: str | None
-    since: str
+    since: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +104,17 @@ class Group:
 
     name: str
     members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of ``node check``: what was looked at, whether it is well, and what to do if not."""
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -1,7 +1,7 @@
 """iSCSI identities, chosen by us before anything is asked of a node. Pure but for the dice.
 
-A GUID is NAA 6 with Sun's OUI, as COMSTAR makes them, and 96 random bits: never derived from a name, so a volume that
-is destroyed and made again is another disk, and two nodes never show the same one.
+A GUID is NAA 6 with the company number its target program uses, and random digits: never derived from a name, so a
+volume that is destroyed and made again is another disk, and two nodes never show the same one.
 """
 
 import re
@@ -23,14 +23,9 @@ _CHAP_SECRET = re.compile(r"[\x21-\x7e]{12,255}\Z")
 _CHAP_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,222}\Z")
 
 
-def new_guid() -> str:
-    """A GUID no LU ever had."""
-    return "600144F0" + secrets.token_hex(12).upper()
-
-
-def serial(guid: str) -> str:
-    """The unit serial number we give an LU: the random end of its GUID, in lower case."""
-    return guid[16:].lower()
+def new_guid(prefix: str) -> str:
+    """A GUID no LU ever had, with a company's prefix."""
+    return (prefix + secrets.token_hex(16))[:32].upper()
 
 
 def guid(text: str) -> str:

@@ -182,12 +182,12 @@ def new_nonce() -> str:
 
 
 def masked(argv: Argv) -> str:
-    """The command as an admin would type it: secrets masked, captured words as ``$name``, programs for sh cut out.
+    """The command as an admin would type it: secrets masked, captured words as ``$name``, programs cut out.
 
-    A program's ``$0`` says what it does.
+    The word after a program says what it does.
     """
-    if argv[:2] == ("sh", "-c"):
-        return f"sh -c '...' {masked(argv[3:])}".rstrip()
+    if argv[1:2] == ("-c",):
+        return f"{argv[0]} -c '...' {masked(argv[3:])}".rstrip()
     return " ".join(word if isinstance(word, str) and shlex.quote(word) == word else _shown(word) for word in argv)
 
 
@@ -257,6 +257,8 @@ def _lock(lock: Lock) -> str:
 
 # Nothing that needs rights: the shell's own words, and programs for it, which put $xvm_become where it belongs.
 _SHELLS_OWN = frozenset({"sh", "test", "uname", "id", "svcs"})
+# A program for the shell that needs rights as a whole, for it writes files itself.
+ROOT_SHELL = "/bin/sh"
 
 
 class _Words:

@@ -59,19 +59,35 @@ class Zvol:
         return self.refreservation < self.volsize
 
 
-def device(dataset: str) -> str:
+def raw_device(dataset: str) -> str:
     """The raw device of a zvol on Solaris and illumos, as COMSTAR wants it (not /dev/zvol/dsk)."""
     return f"/dev/zvol/rdsk/{dataset}"
 
 
+def linux_device(dataset: str) -> str:
+    """The link udev makes to a zvol's device on Linux, where a blank becomes "+" (zvol_id(8))."""
+    return f"/dev/zvol/{dataset.replace(' ', '+')}"
+
+
+_UNMOUNTED = ("-o", "canmount=off", "-o", "mountpoint=none")
+
+
+def _there(dataset: str) -> tuple[Word, ...]:
+    return ("zfs", "list", "-H", "-o", "name", dataset)
+
+
+def make_base(base: str) -> Step:
+    """The base dataset, never mounted. Left alone where it exists."""
+    return Step(("zfs", "create", "-p", *_UNMOUNTED, base), unless=_there(base))
+
+
 def make_parents(base: str, guest: str) -> tuple[Step, ...]:
     """The base dataset and the guest's own, neither ever mounted. Left alone where they exist."""
-    unmounted = ("-o", "canmount=off", "-o", "mountpoint=none")
-    parent, mark = f"{base}/{guest}", ("-o", f"{GUEST}={guest}")
-    there: tuple[Word, ...] = ("zfs", "list", "-H", "-o", "name", parent)
+    parent = f"{base}/{guest}"
+    create = ("zfs", "create", *_UNMOUNTED, "-o", f"{GUEST}={guest}", parent)
     return (
-        Step(("zfs", "create", "-p", *unmounted, base), unless=there),
-        Step(("zfs", "create", *unmounted, *mark, parent), undo=("zfs", "destroy", parent), unless=there),
+        replace(make_base(base), unless=_there(parent)),
+        Step(create, undo=("zfs", "destroy", parent), unless=_there(parent)),
     )
 
 
@@ -103,6 +119,20 @@ def set_property(dataset: str, name: str, value: Word, *, back: Word | None = No
     """Set one property; ``back`` is the value an undo restores."""
     undo: tuple[Word, ...] | None = ("zfs", "set", joined(f"{name}=", back), dataset) if back is not None else None
     return Step(("zfs", "set", joined(f"{name}=", value), dataset), undo=undo)
+
+
+_WRITE_THROUGH = """\
+case `$xvm_become zfs get -H -o source sync "$1"` in local|received) exit 0 ;; esac
+exec $xvm_become zfs set sync=always "$1"
+"""
+
+
+def write_through(dataset: str) -> Step:
+    """Have every write on stable storage before it is acknowledged, unless the volume's own ``sync`` was set.
+
+    For target programs that cannot turn an LU's write cache off.
+    """
+    return Step(("sh", "-c", _WRITE_THROUGH, "write-through", dataset))
 
 
 def identity(dataset: str, *, layout: str) -> Step:

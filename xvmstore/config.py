@@ -34,8 +34,8 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     connect_timeout: Positive = 10.0
     timeout: Positive = 300.0
     become: Become = "none"
-    backend: Literal["comstar"] = "comstar"
-    release: Literal["illumos", "b111"] = "illumos"
+    backend: Literal["comstar", "lio"] = "comstar"
+    release: Literal["illumos", "b111", "linux"] | None = None
     base: str
     portals: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     layout: TargetLayout = "target-per-volume"
@@ -43,11 +43,17 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     target_prefix: str = "iqn.2026-11.org.xvmstore"
     target_group: str | None = None
     portal_group: str | None = None
+    listen: tuple[str, ...] = ()
     lun: int = 0
     write_cache: bool = False
     chap_user: str | None = None
     chap_secret_file: str | None = None
     default_dom0s: tuple[str, ...] = ()
+
+    @property
+    def system(self) -> str:
+        """The release that is meant: the backend's usual one unless another is named."""
+        return self.release or next(iter(BACKENDS[self.backend]))
 
 
 class Dom0(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -171,13 +177,28 @@ def _check_node(where: str, node: Node, file: _File) -> None:
         raise ConfigError(f'{where}: layout = "shared-target" needs target = "iqn...."')
     if node.target:
         _valid(where, "target", iscsi_names.iqn, node.target)
-    if node.layout not in BACKENDS[node.backend][node.release].layouts:
-        raise ConfigError(f'{where}: release {node.release} cannot do layout {node.layout}: use "shared-target"')
+    _check_backend(where, node)
     for portal in node.portals:
-        _check_portal(where, portal)
+        _check_portal(where, "portals", portal)
+    for address in node.listen:
+        _check_portal(where, "listen", address)
     for dom0 in node.default_dom0s:
         if dom0 not in file.dom0s:
             raise ConfigError(f"{where}: default_dom0s: there is no [dom0s.{dom0}]")
+
+
+def _check_backend(where: str, node: Node) -> None:
+    """What the configured target program can do."""
+    releases = BACKENDS[node.backend]
+    if node.system not in releases:
+        raise ConfigError(f"{where}: release: backend {node.backend} has {', '.join(releases)}")
+    backend = releases[node.system]
+    if node.layout not in backend.layouts:
+        raise ConfigError(f'{where}: release {node.system} cannot do layout {node.layout}: use "shared-target"')
+    others = {key for releases in BACKENDS.values() for one in releases.values() for key in one.options}
+    for key in sorted(others - backend.options):
+        if getattr(node, key):
+            raise ConfigError(f"{where}: {key}: backend {node.backend} has no such thing")
 
 
 def _valid(where: str, key: str, check: object, *values: object) -> None:
@@ -203,7 +224,7 @@ def _both(where: str, user: str | None, secret_file: str | None) -> None:
 _PORTAL = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
 
 
-def _check_portal(where: str, portal: str) -> None:
+def _check_portal(where: str, key: str, portal: str) -> None:
     match = _PORTAL.match(portal)
     if not match or not 0 < int(match[2]) < 65536:
-        raise ConfigError(f"{where}: portals: {portal!r} is no ADDRESS:PORT (IPv6 in brackets)")
+        raise ConfigError(f"{where}: {key}: {portal!r} is no ADDRESS:PORT (IPv6 in brackets)")

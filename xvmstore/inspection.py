@@ -27,9 +27,13 @@ def answer(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) 
     found: Zvol | None = answers[0].get()
     if found is None:
         raise NotFound(f"{node.name}: there is no volume {name} ({node.dataset(name)} does not exist)")
+    return volume(node, found, _read(node, found, answers))
+
+
+def _read(node: StorageNode, found: Zvol, answers: Sequence[Answer[Any]]) -> Exported:
     count = len(node.backend.inspect("", ""))
-    exported = node.backend.read([part.get() for part in answers[1 : 1 + count]], zvol.device(found.dataset))
-    return volume(node, found, exported)
+    parts = [part.get() for part in answers[1 : 1 + count]]
+    return node.backend.read(parts, node.backend.device(found.dataset), found.ours.get("lun"))
 
 
 def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
@@ -78,15 +82,14 @@ def _well_formed(found: Zvol, name: str) -> str | None:
 
 
 def _dom0s(node: StorageNode, views: Sequence[View]) -> tuple[str, ...]:
-    by_group = node.host_group_names()
+    by_group = node.viewer_names()
     groups = (view.host_group for view in views)
     return tuple(sorted("All" if group is None else by_group.get(group, group) for group in groups))
 
 
-def viewers(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) -> tuple[str, ...]:
+def viewers(node: StorageNode, answers: Sequence[Answer[Any]]) -> tuple[str, ...]:
     """The initiators that are logged in or could be, and see the volume."""
-    count = len(node.backend.inspect("", ""))
-    exported = node.backend.read([part.get() for part in answers[1 : 1 + count]], zvol.device(node.dataset(name)))
+    exported = _read(node, answers[0].get(), answers)
     watchers = tuple(session.initiator for session in exported.target.sessions) if exported.target else ()
     groups = {view.host_group for view in exported.views}
     members = [member for group in exported.host_groups if group.name in groups for member in group.members]
@@ -122,7 +125,7 @@ def _trouble(node: StorageNode, found: Zvol, exported: Exported) -> Iterator[str
 
 def _open_doors(node: StorageNode, exported: Exported) -> Iterator[str]:
     """A target that asks for no CHAP lets in whoever uses the dom0's name."""
-    setup, by_group = exported.setup, node.host_group_names()
+    setup, by_group = exported.setup, node.viewer_names()
     dom0s = {by_group[view.host_group] for view in exported.views if view.host_group in by_group}
     guarded = sorted(dom0 for dom0 in dom0s if node.config.dom0s[dom0].chap_user)
     if setup is not None and guarded and setup.auth != "chap":
@@ -146,11 +149,17 @@ def list_answer(node: StorageNode, answers: Sequence[Answer[Any]]) -> tuple[tupl
     """All volumes of ours, and all that the node exports."""
     found: tuple[Zvol, ...] = answers[0].get()
     everything = node.backend.read_all([part.get() for part in answers[1:]])
-    return tuple(volume(node, one, _exported(one, everything)) for one in found if "target" in one.ours), everything
+    return tuple(
+        volume(node, one, _exported(node, one, everything)) for one in found if "target" in one.ours
+    ), everything
 
 
-def _exported(found: Zvol, everything: Everything) -> Exported:
-    path, guid = zvol.device(found.dataset), found.ours.get("guid", "").upper()
+def _exported(node: StorageNode, found: Zvol, everything: Everything) -> Exported:
+    path, guid, lun = node.backend.device(found.dataset), found.ours.get("guid", "").upper(), found.ours.get("lun")
     unit = next((unit for unit in everything.units if unit.path == path), None)
     target = next((target for target in everything.targets if target.name == found.ours["target"]), None)
-    return Exported(unit, everything.views.get(guid, ()), target, None, everything.host_groups)
+    views = everything.views.get(guid, ())
+    if not views and target is not None:
+        waiting = everything.waiting.get(target.name, ())
+        views = tuple(view for view in waiting if view.lun is None or str(view.lun) == lun)
+    return Exported(unit, views, target, None, everything.host_groups)

@@ -82,7 +82,7 @@ def luns(node: StorageNode) -> tuple[Lun, ...]:
     """Every LU of the node, made by us or not, with its views."""
     answers = node.host.ask(inspection.list_questions(node, node.settings.base))
     volumes, everything = inspection.list_answer(node, answers)
-    by_path = {zvol.device(volume.dataset): volume for volume in volumes}
+    by_path = {node.backend.device(volume.dataset): volume for volume in volumes}
     found = []
     for unit in everything.units:
         volume = by_path.get(unit.path or "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iscsi import names as iscsi_names
-from iscsi.backend import Access, Backend, Export
+from iscsi.backend import Access, Backend, Export, Needs
 from iscsi.backends import BACKENDS
 from remote.address import SshAddress
 from remote.errors import ConfigError
@@ -32,7 +32,7 @@ class StorageNode:
         self.name = name
         self.config = config
         self.settings: Node = config.nodes[name]
-        self.backend: Backend = BACKENDS[self.settings.backend][self.settings.release]
+        self.backend: Backend = BACKENDS[self.settings.backend][self.settings.system]
         self._host: Host | None = None
         self._secrets: dict[str, Secret] = {}
 
@@ -95,9 +95,18 @@ class StorageNode:
             self._secrets[whose] = secret_files.ask(whose) if typed else secret_files.read(self.config.file(name))
         return self._secrets[whose] if name else None
 
-    def host_group_names(self) -> dict[str, str]:
-        """dom0 by host group."""
-        return {dom0.host_group or name: name for name, dom0 in self.config.dom0s.items()}
+    def needs(self) -> Needs:
+        """What the configuration asks of the node itself."""
+        settings = self.settings
+        dom0s = {name: self.access(name, secrets=False) for name in settings.default_dom0s}
+        return Needs(
+            self.name, settings.system, settings.user, settings.become, settings.portals, settings.portal_group, dom0s
+        )
+
+    def viewer_names(self) -> dict[str, str]:
+        """dom0 by what a view names it by: its host group, or its initiator where there are no groups."""
+        groups = {dom0.host_group or name: name for name, dom0 in self.config.dom0s.items()}
+        return groups | self.initiators()
 
     def initiators(self) -> dict[str, str]:
         """dom0 by initiator."""
@@ -118,6 +127,7 @@ class StorageNode:
             shared=self.shared,
             target_group=settings.target_group,
             portal_group=settings.portal_group,
+            listen=settings.listen,
         )
 
     def with_own_secret(self, export: Export) -> Export:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from iscsi import targets
 from remote.errors import InUse, NotFound, PartlyDone, Refused, RemoteError, XvmError
 from remote.host import Outcome
 from remote.transcript import Ended
@@ -62,7 +61,7 @@ def guarded(node: StorageNode, name: VolumeName, plan_for: Callable[[Sequence[st
     plan = plan_for(None)
     outcome = node.run(plan, then=inspection.questions(node, name))
     if node.shared and plan.failed_role(outcome) == "in use":
-        plan = plan_for(inspection.viewers(node, name, outcome.answers))
+        plan = plan_for(inspection.viewers(node, outcome.answers))
         outcome = node.run(plan, then=inspection.questions(node, name))
     raise_failure(node, name, plan, outcome)
     return outcome
@@ -105,7 +104,7 @@ def _in_use(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteErro
     if end.how != "unmet":
         return failure
     by_initiator = node.initiators()
-    logins = [login.initiator for target in targets.parse_targets(end.stdout) for login in target.sessions]
+    logins = node.backend.logged_in(end.stdout)
     who = ", ".join(f"{login} ({by_initiator[login]})" if login in by_initiator else login for login in logins)
     return InUse(f"{node.name}: {name} is in use: {who} is logged in; log it out first (--force, where there is one)")
 
@@ -134,7 +133,7 @@ def half_destroyed(node: StorageNode, name: VolumeName) -> Refused:
 def _still_exported(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
     if end.how != "unmet":
         return failure
-    release = node.settings.release
+    release = node.settings.system
     return InUse(
         f"{node.name}: {name} is exported, and release {release} cannot keep its views through a rename: "
         f"run `xvmstore lun unexport {name}` first and `lun export` afterwards"
@@ -155,7 +154,7 @@ def _another_release(node: StorageNode, name: VolumeName, end: Ended, failure: R
         return failure
     return Refused(
         f"{node.name}: nothing was done for {name}: this node's stmfadm makes no LUs, so it is older than release "
-        f'"{node.settings.release}": set release = "b111" and layout = "shared-target" in [nodes.{node.name}]'
+        f'"{node.settings.system}": set release = "b111" and layout = "shared-target" in [nodes.{node.name}]'
     )
 
 

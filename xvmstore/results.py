@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dom0.disk import Disk, xl
-from iscsi.model import Session
+from iscsi.model import Check, Session
 from remote.errors import InvalidValue
 from storage.names import size
 from storage.zvol import Zvol
+
+__all__ = ["Check", "Created", "Lun", "LunSession", "Volume", "Wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +114,6 @@ class LunSession:
             "since": session.since,
             "volumes": list(self.volumes),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of ``node check``: what was looked at, whether it is well, and what to do if not."""
-
-    what: str
-    ok: bool
-    found: str
-    advice: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented JSON object."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Identity:
     @classmethod
     def new(cls, node: StorageNode, name: VolumeName, *, lun: int | None = None) -> "Identity":
         """A fresh one."""
-        guid = iscsi_names.new_guid()
+        guid = node.backend.new_guid()
         number = lun if lun is not None else iscsi_names.free_lun(()) if node.shared else node.settings.lun
         return cls(guid, node.new_target(name, guid), number)
 
@@ -63,7 +63,7 @@ def plan_create(
     dataset, backend = node.dataset(name), node.backend
     read_back = backend.chooses_guid
     guid: Word = Captured("guid") if read_back else identity.guid
-    serial = iscsi_names.serial(identity.guid)
+    serial = backend.serial(identity.guid)
     lun = str(identity.lun)
     export = node.with_own_secret(
         node.export(name, size=str(wanted.size), guid=guid, serial=serial, lun=lun, target=identity.target)
@@ -260,7 +260,7 @@ def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:
     outcome = node.run(plan, then=inspection.questions(node, new))
     if node.shared and plan.failed_role(outcome) == "in use":
         asked = node.host.ask(inspection.questions(node, name))
-        plan = plan_rename(node, name, new, watch=inspection.viewers(node, name, asked))
+        plan = plan_rename(node, name, new, watch=inspection.viewers(node, asked))
         outcome = node.run(plan, then=inspection.questions(node, new))
     moved: Answer[Zvol | None] = outcome.answers[0]
     if _gone(outcome) and moved.value is not None and moved.value.ours.get("renamed-from") == str(name):
@@ -281,7 +281,7 @@ def _finish_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, outc
     plan = Plan.of(
         guest_lock(name.guest, new.guest),
         *_known(node, new, export),
-        ("unit", node.backend.restore(export) if waits else ()),
+        ("unit", node.backend.resume(export) if waits else ()),
         *_after_rename(node, name, new),
         settled="unit",
     ).without_undo()

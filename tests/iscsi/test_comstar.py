@@ -123,10 +123,10 @@ def test_checks_and_changes_of_one_volume() -> None:
 def test_reads_one_export() -> None:
     """sbdadm answers with all LUs: the one on this path counts."""
     other, ours = LogicalUnit("6" * 32, "Online", path="/x"), LogicalUnit(GUID, "Online", path=PATH)
-    assert Exported(ours, (), None, None, ()) == SBDADM_COMSTAR.read(((other, ours), (), (), (), ()), PATH)
-    assert Exported(None, (), None, None, ()) == SBDADM_COMSTAR.read(((other,), (), (), (), ()), PATH)
+    assert Exported(ours, (), None, None, ()) == SBDADM_COMSTAR.read(((other, ours), (), (), (), ()), PATH, "0")
+    assert Exported(None, (), None, None, ()) == SBDADM_COMSTAR.read(((other,), (), (), (), ()), PATH, "0")
     remembered = LogicalUnit(GUID, "unregistered")
-    assert Exported(remembered, (), None, None, ()) == STMFADM_COMSTAR.read(((remembered,), (), (), (), ()), PATH)
+    assert Exported(remembered, (), None, None, ()) == STMFADM_COMSTAR.read(((remembered,), (), (), (), ()), PATH, "0")
 
 
 def test_questions() -> None:
@@ -141,8 +141,6 @@ def test_questions() -> None:
 
 def test_releases() -> None:
     """Before b118 a target group could only be changed while all of COMSTAR was offline: no target of its own there."""
-    assert {"comstar": {"illumos": STMFADM_COMSTAR, "b111": SBDADM_COMSTAR}} == BACKENDS
+    assert {"illumos": STMFADM_COMSTAR, "b111": SBDADM_COMSTAR} == BACKENDS["comstar"]
     assert [("target-per-volume", "shared-target"), ("shared-target",)] == [backend.layouts for backend in BOTH]
     assert [(0, False), (65536, True)] == [(backend.head, backend.chooses_guid) for backend in BOTH]
-    services = ("svc:/system/stmf:default", "svc:/network/iscsi/target:default")
-    assert [services, services] == [backend.services() for backend in BOTH]

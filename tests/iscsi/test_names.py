@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iscsi import names
+from iscsi.comstar import STMFADM_COMSTAR
+from iscsi.lio import LIO
 from remote.errors import InvalidValue
 from tests.captured_cases import stderr
 from tests.hostile import HOSTILE, is_one_short_line
@@ -114,16 +116,18 @@ def test_refuses_what_is_no_guid(text: str) -> None:
 
 
 def test_new_guids_are_valid_and_new() -> None:
-    """NAA 6 with Sun's OUI, never the same twice."""
-    made = {names.new_guid() for _ in range(200)}
-    assert 200 == len(made)
-    assert made == {names.guid(guid) for guid in made}
-    assert {"600144F0"} == {guid[:8] for guid in made}
+    """NAA 6 with the target program's company number, never the same twice."""
+    for backend, prefix in ((STMFADM_COMSTAR, "600144F0"), (LIO, "6001405")):
+        made = {backend.new_guid() for _ in range(200)}
+        assert 200 == len(made)
+        assert made == {names.guid(guid) for guid in made}
+        assert {prefix} == {guid[: len(prefix)] for guid in made}
 
 
 def test_serial() -> None:
-    """The random end of the GUID, in lower case."""
-    assert "00006a27e7400001" == names.serial("600144F00C2A6D0000006A27E7400001")
+    """The random end of the GUID, in lower case; LIO makes the GUID of it, so there it is all that LIO leaves to us."""
+    assert "00006a27e7400001" == STMFADM_COMSTAR.serial("600144F00C2A6D0000006A27E7400001")
+    assert "c2a6d0000006a27e740000112" == LIO.serial("6001405C2A6D0000006A27E740000112")
 
 
 @given(WORDS, WORDS, GUIDS)

@@ -55,12 +55,12 @@ def _steps() -> Iterator[Step]:
 def _queries() -> Iterator[Query[object]]:
     """Every question any builder asks."""
     for backend in (STMFADM_COMSTAR, SBDADM_COMSTAR):
-        yield from (*backend.inspect(GUID, TARGET), *backend.inspect_all())
-    yield from (targets.initiators(), targets.portal_groups(), targets.target_setups(), access.target_groups())
+        yield from (*backend.inspect(GUID, TARGET), *backend.inspect_all(), *backend.examine())
+    yield from (targets.target_setups(), access.target_groups())
 
 
 STEPS = [step for step in _steps() if step.argv[0] in TOOLS]
-QUERIES = list(_queries())
+QUERIES = [query for query in _queries() if query.argv[0] != "svcs" and query.argv[-1] != "probe-release"]
 
 
 _COMMAND = re.compile(r'\(\s*"(stmfadm|itadm|sbdadm)", "([a-z-]+)"')

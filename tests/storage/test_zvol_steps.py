@@ -114,7 +114,7 @@ def test_a_secret_is_no_property() -> None:
 
 def test_the_raw_device() -> None:
     """COMSTAR wants rdsk, not dsk."""
-    assert f"/dev/zvol/rdsk/{NAME}" == zvol.device(NAME)
+    assert f"/dev/zvol/rdsk/{NAME}" == zvol.raw_device(NAME)
 
 
 def _asks(query: Query[object], argv: tuple[Word, ...]) -> bool:

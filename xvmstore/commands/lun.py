@@ -82,7 +82,7 @@ def sessions(app: App) -> None:
             one.dom0 or "-",
             one.session.target,
             ", ".join(one.volumes) or "-",
-            one.session.since,
+            one.session.since or "-",
         )
         for one in found
     ]

@@ -22,7 +22,7 @@ def list_(app: App) -> None:
     """The nodes of the configuration; nothing is connected to."""
     nodes = app.site().config.nodes
     facts = [
-        {"name": name, "host": one.host, "backend": one.backend, "release": one.release, "base": one.base}
+        {"name": name, "host": one.host, "backend": one.backend, "release": one.system, "base": one.base}
         for name, one in sorted(nodes.items())
     ]
     if app.json:

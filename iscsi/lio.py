@@ -1,0 +1,243 @@
+"""The LIO backend: the Linux kernel's own iSCSI target, over zvols as block devices. Pure.
+
+The order is what makes it safe: the LU is made and read back before any target serves it; who may see it is let in
+next; a new target is enabled last of all, and only then is it written down for the next boot.
+
+An LU's name in LIO is ``xvm-`` and its serial number, which is the end of its GUID: LIO makes the GUID (NAA 6, its own
+company number 001405) of the first 25 hexadecimal digits of the serial number. There are no host groups: an ACL is of
+one initiator, and here a "host group" is that initiator's name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from iscsi import lio_fitness, lio_programs, lio_saved, names
+from iscsi.backend import Access, Everything, Export, Exported, Needs
+from iscsi.lio_rows import UNIT_FIELDS, Rows, parse_look
+from iscsi.model import Check, TargetLayout
+from remote.errors import InvalidValue
+from remote.host import Answer
+from remote.script import Argv, Capture, Captured, Expect, Query, Step, Word, joined
+from storage import zvol
+
+_EVERY_ADDRESS = ("0.0.0.0:3260",)
+# What the kernel says while commands of a session that has just gone are still under way.
+_BUSY = ("Device or resource busy",)
+
+
+@dataclass(frozen=True, slots=True)
+class Lio:
+    """LIO through configfs and rtslib's saved configuration."""
+
+    head: int = 0
+    chooses_guid: bool = False
+    layouts: tuple[TargetLayout, ...] = ("target-per-volume", "shared-target")
+    options: frozenset[str] = frozenset({"listen"})
+
+    def device(self, dataset: str) -> str:
+        """What udev names the zvol."""
+        return zvol.linux_device(dataset)
+
+    def new_guid(self) -> str:
+        """In the company number LIO puts into every GUID."""
+        return names.new_guid("6001405")
+
+    def serial(self, guid: str) -> str:
+        """All that LIO lets us choose of a GUID."""
+        return guid[7:].lower()
+
+    # -- one volume
+
+    def make(self, export: Export) -> tuple[Step, ...]:
+        """The same as ``restore``: a name made of a new serial number is nobody else's."""
+        return self.restore(export)
+
+    def restore(self, export: Export) -> tuple[Step, ...]:
+        """Read back before anybody can see it."""
+        name = _name(export)
+        make = lio_programs.make_unit(name, self.device(export.dataset), export.serial)
+        return (
+            *(() if export.write_cache else (zvol.write_through(export.dataset),)),
+            Step(make, undo=lio_programs.remove_unit(name), lies=True, retry=_BUSY, silent=True),
+            self._verify(export),
+        )
+
+    def resume(self, export: Export) -> tuple[Step, ...]:
+        """The LU, and its LUN for those who saw it."""
+        bind = lio_programs.bind_lun(export.target, export.lun, _name(export))
+        return (*self.restore(export), Step(bind, silent=True), _save(export))
+
+    def _verify(self, export: Export) -> Step:
+        facts = [("kind", "iblock"), ("enabled", "1"), ("read_only", "0"), ("device", self.device(export.dataset))]
+        expect = [
+            Expect(_field(name), value) for name, value in (*facts, ("size", export.size), ("serial", export.serial))
+        ]
+        return Step(lio_programs.look(_name(export), ""), expect=tuple(expect), silent=True)
+
+    def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:  # noqa: ARG002
+        """Target and LUN, then the initiators, then the door is opened, then all of it is written down."""
+        chap = any(dom0.chap_secret for dom0 in access)
+        target, shared = export.target, export.shared
+        gone = lio_programs.unbind_lun(target, export.lun) if shared else lio_programs.remove_target(target)
+        make = lio_programs.make_target(target, export.listen or _EVERY_ADDRESS, chap=chap)
+        return (
+            Step(make, undo=None if shared else gone, lies=True, retry=_BUSY, silent=True),
+            Step(lio_programs.bind_lun(target, export.lun, _name(export)), undo=gone, lies=True, silent=True),
+            *(Step(argv, silent=True) for dom0 in access for argv in self._let_in(export, dom0)),
+            Step(lio_programs.enable(target), silent=True),
+            _save(export),
+        )
+
+    def _let_in(self, export: Export, dom0: Access) -> tuple[Argv, ...]:
+        initiator = _restorable(dom0.initiator)
+        chap = _account(dom0.chap_user, dom0)
+        return (
+            lio_programs.admit(export.target, initiator, chap=chap, own=export.own_chap),
+            lio_programs.map_lun(export.target, initiator, export.lun),
+        )
+
+    def same_unit(self, export: Export) -> tuple[Step, ...]:
+        """By the device the LU is on; an LU behind somebody's own target as well is left alone."""
+        here = Expect("s/^device //p", self.device(export.dataset), or_nothing=True)
+        return (Step(lio_programs.unit_device(_name(export), export.target), expect=(here,), silent=True),)
+
+    def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
+        """Sessions are per target: on a shared one any login of a host counts."""
+        pattern = f"session\t*\t{initiator}\n" if initiator else "session\t"
+        return (Step(lio_programs.look(_name(export), export.target), refuse=(pattern,), silent=True),)
+
+    def logged_in(self, said: str) -> tuple[str, ...]:
+        """The initiators in what a check of ``not_in_use`` printed."""
+        return tuple(session.initiator for session in parse_look(said).sessions)
+
+    def withdraw(self, export: Export) -> tuple[Step, ...]:
+        """Target or LUN first, so that nobody reaches the LU; then the LU, so that the zvol is let go."""
+        target = export.target
+        gone = lio_programs.unbind_lun(target, export.lun) if export.shared else lio_programs.remove_target(target)
+        return (
+            Step(gone, retry=_BUSY, silent=True),
+            Step(lio_programs.remove_unit(_name(export)), retry=_BUSY, silent=True),
+            _save(export),
+        )
+
+    def withdraw_from(self, export: Export, access: Access) -> tuple[Step, ...]:
+        """Only this initiator's ACL goes, or its view of this LUN where it has others."""
+        unmap = lio_programs.unmap_lun(export.target, access.initiator, export.lun)
+        return Step(unmap, retry=_BUSY, silent=True), _save(export)
+
+    def resize(self, export: Export) -> tuple[Step, ...]:
+        """An LU on a block device has the device's size; that it has the new one is read back."""
+        size = Expect(_field("size"), export.size, or_nothing=True)
+        return (Step(lio_programs.look(_name(export), ""), expect=(size,), silent=True),)
+
+    def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:  # noqa: ARG002
+        """A zvol renamed under its LU would not be found at the next boot: off, rename, on again as it was.
+
+        Who saw the LUN is remembered in LIO itself, so that a re-run can finish what was cut off.
+        """
+        name, target, lun, old = _name(export), export.target, export.lun, self.device(export.dataset)
+        there = Capture(_UNIT.name, _field("name"), required=False)
+        unbind = lio_programs.unbind_lun(target, lun, keep_places=True)
+        bind = lio_programs.bind_lun(target, lun, name)
+        remove = lio_programs.remove_unit(name)
+        return (
+            Step(lio_programs.look(name, ""), captures=(there,), silent=True),
+            _if_registered(unbind, undo=bind),
+            _if_registered(remove, undo=lio_programs.make_unit(name, old, export.serial)),
+            rename,
+            _if_registered(lio_programs.make_unit(name, self.device(dataset), export.serial), undo=remove),
+            _if_registered(bind, undo=unbind),
+            replace(_save(export), unless=_NOT_REGISTERED),
+        )
+
+    # -- what is there
+
+    def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
+        """The LU and the target."""
+        return (Query(lio_programs.look_by_guid(guid, target), parse_look, silent=True),)
+
+    def read(self, answers: Sequence[Any], path: str, lun: str | None) -> Exported:
+        """The LU is the one on this path."""
+        rows: Rows = answers[0]
+        unit = next((unit for unit in rows.units if unit.path == path), None)
+        return rows.exported(unit, lun)
+
+    def inspect_all(self) -> tuple[Query[Any], ...]:
+        """All in one listing."""
+        return (Query(lio_programs.look(), parse_look, silent=True),)
+
+    def read_all(self, answers: Sequence[Any]) -> Everything:
+        """All of it."""
+        rows: Rows = answers[0]
+        return rows.everything()
+
+    # -- the node
+
+    def admit(self, access_: Access, *, renew: bool = False) -> tuple[Step, ...]:
+        """Nothing to do: LIO knows an initiator per target. ``renew``: set its secret on every target of ours."""
+        if not renew or access_.chap_user is None or access_.chap_secret is None:
+            return ()
+        found = Capture("targets", "s/^target //p", required=False)
+        argv = lio_programs.renew(_restorable(access_.initiator), access_.chap_user, access_.chap_secret)
+        return Step(argv, captures=(found,), silent=True), Step(lio_saved.save("", Captured("targets")), silent=True)
+
+    def examine(self) -> tuple[Query[Any], ...]:
+        """See ``lio_fitness``."""
+        return lio_fitness.questions()
+
+    def findings(self, needs: Needs, answers: Sequence[Answer[Any]]) -> tuple[Check, ...]:
+        """See ``lio_fitness``."""
+        return lio_fitness.findings(needs, answers)
+
+    def prepare(self, needs: Needs) -> tuple[Step, ...]:  # noqa: ARG002
+        """Kernel modules, and a boot that brings LUNs back once the zvols are there."""
+        return (Step(lio_fitness.prepare()),)
+
+    def rights(self, needs: Needs) -> str:
+        """LIO has no narrower ones."""
+        return lio_fitness.rights(needs)
+
+
+_UNIT = Captured("registered")
+_NOT_REGISTERED = ("test", "-z", _UNIT)
+
+
+def _if_registered(argv: Argv, *, undo: Argv) -> Step:
+    return Step(argv, undo=undo, lies=True, unless=_NOT_REGISTERED, retry=_BUSY, silent=True)
+
+
+def _name(export: Export) -> Word:
+    return joined("xvm-", export.serial)
+
+
+def _field(name: str) -> str:
+    """Picks a field out of an LU's row."""
+    return rf"s/^unit\t\([^\t]*\t\)\{{{UNIT_FIELDS.index(name)}\}}\([^\t]*\).*/\2/p"
+
+
+def _save(export: Export) -> Step:
+    return Step(lio_saved.save(_name(export), export.target), silent=True)
+
+
+def _account(user: str | None, access: Access) -> tuple[str, Word] | None:
+    """LIO takes a secret that begins with NULL for none at all (iscsi_target_configfs.c)."""
+    if user is None or access.chap_secret is None:
+        return None
+    if access.chap_secret.value.startswith("NULL"):
+        raise InvalidValue(
+            f"the CHAP secret of {access.initiator} begins with NULL, which is none to LIO: choose another"
+        )
+    return user, access.chap_secret
+
+
+def _restorable(initiator: str) -> str:
+    """rtslib takes no name at boot that has not a dot in its naming authority (rtslib_fb/utils.py)."""
+    if initiator.startswith("iqn.") and initiator.partition(":")[0].count(".") < 3:
+        raise InvalidValue(
+            f"{initiator}: LIO's rtslib brings back names with a dot after the date only, as in iqn.2026-11.com.example"
+        )
+    return initiator
+
+
+LIO = Lio()
