@@ -104,7 +104,7 @@ class Lio:
 
     def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
         """Sessions are per target: on a shared one any login of a host counts."""
-        pattern = f"session\t*\t{initiator}\n" if initiator else "session\t"
+        pattern = f"session\t*\t{initiator}\t" if initiator else "session\t"
         return (Step(lio_programs.look(_name(export), export.target), refuse=(pattern,), silent=True),)
 
     def logged_in(self, said: str) -> tuple[str, ...]:
@@ -126,10 +126,9 @@ class Lio:
         unmap = lio_programs.unmap_lun(export.target, access.initiator, export.lun)
         return Step(unmap, retry=_BUSY, silent=True), _save(export)
 
-    def resize(self, export: Export) -> tuple[Step, ...]:
-        """An LU on a block device has the device's size; that it has the new one is read back."""
-        size = Expect(_field("size"), export.size, or_nothing=True)
-        return (Step(lio_programs.look(_name(export), ""), expect=(size,), silent=True),)
+    def resize(self, export: Export) -> tuple[Step, ...]:  # noqa: ARG002
+        """Nothing to do: an LU on a block device has the device's size, which is read back with all else."""
+        return ()
 
     def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:  # noqa: ARG002
         """A zvol renamed under its LU would not be found at the next boot: off, rename, on again as it was.

@@ -241,10 +241,12 @@ unit_row() {
 session_rows() {
     for acl in "$1"/acls/*; do
         [ -r "$acl/info" ] && read -r line <"$acl/info" || continue
-        case $line in "InitiatorName: "*) row session "$2" "${line#InitiatorName: }" ;; esac
+        case $line in "InitiatorName: "*) row session "$2" "${line#InitiatorName: }" acl ;; esac
     done
     [ -r "$1/dynamic_sessions" ] || return 0
-    tr '\\000' '\\n' <"$1/dynamic_sessions" | while read -r line; do [ -z "$line" ] || row session "$2" "$line"; done
+    tr '\\000' '\\n' <"$1/dynamic_sessions" | while read -r line; do
+        [ -z "$line" ] || row session "$2" "$line" open
+    done
 }
 unit_behind() {
     behind=

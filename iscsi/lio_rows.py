@@ -14,7 +14,7 @@ _FIELDS = {
     "portal": ("target", "address"),
     "lun": ("target", "number", "unit"),
     "view": ("target", "initiator", "lun", "unit", "read_only", "chap_user"),
-    "session": ("target", "initiator"),
+    "session": ("target", "initiator", "through"),
 }
 _COMMAND = "lio-look"
 

@@ -15,14 +15,16 @@ XEN1 = "iqn.2026-11.org.xvmstore:dom0"
 UNIT = "unit\txvm-3db\tiblock\t3db7477d378dd1b57b083fe60\t1\t1073741824\t0\t/dev/zvol/tank/xvm/web1/root\n"
 SERVED = f"target\t{TARGET}\t1\t1\t1\t0\nportal\t{TARGET}\t0.0.0.0:3260\nlun\t{TARGET}\t0\txvm-3db\n"
 SEEN = f"view\t{TARGET}\t{XEN1}\t0\txvm-3db\t0\tdom0\n"
-LOGIN = f"session\t{TARGET}\t{XEN1}\n"
+LOGIN = f"session\t{TARGET}\t{XEN1}\tacl\n"
 
 
 def test_one_volume() -> None:
     """LU, target, who may see it and who is logged in; the GUID is what LIO tells initiators."""
     found = parse_look(UNIT + SERVED + SEEN + LOGIN).exported(parse_look(UNIT).units[0], "0")
 
-    assert found.unit is not None and found.target is not None and found.setup is not None
+    assert found.unit is not None
+    assert found.target is not None
+    assert found.setup is not None
     assert (GUID, "Online", 1 << 30, False) == (
         found.unit.guid, found.unit.state, found.unit.size, found.unit.read_only
     )  # fmt: skip

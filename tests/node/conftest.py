@@ -44,6 +44,12 @@ def illumos(shared_nodes: Callable[[str], LiveNode]) -> Iterator[LiveNode]:
 
 
 @pytest.fixture
+def modern(illumos: LiveNode) -> LiveNode:
+    """A node that can do all there is: its release keeps views through a rename, and knows both layouts."""
+    return illumos
+
+
+@pytest.fixture
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LiveNode]]:
     """Starts nodes of the test's own."""
     running: list[LiveNode] = []

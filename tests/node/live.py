@@ -1,59 +1,27 @@
-"""An embedded node in a process of its own, and the command line run against it."""
+"""An embedded node in a process of its own."""
 
-import contextlib
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xvmstore import cli
+from tests.contract.node import Node
 from xvmstore.results import Volume
 
 
-@dataclass(frozen=True)
-class Said:
-    """What one run of the command line printed, and its exit code."""
-
-    exit: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """stdout as JSON."""
-        return json.loads(self.out)
-
-
-@dataclass
-class LiveNode:
+class LiveNode(Node):
     """A running embedded node."""
 
-    directory: Path
-    flavour: str
-    process: subprocess.Popen[str] = field(repr=False)
+    initiator = "iqn.2026-11.org.xvmstore:xen1"
 
-    @property
-    def config(self) -> Path:
-        """Its configuration."""
-        return self.directory / "config.toml"
-
-    @property
-    def secret(self) -> str:
-        """The CHAP secret of dom0 xen1."""
-        return (self.directory / "chap" / "xen1.secret").read_text().strip()
-
-    def xvm(self, *arguments: str, config: Path | None = None) -> Said:
-        """Run the command line in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = cli.run(["-c", str(config or self.config), *arguments])
-        return Said(code, out.getvalue(), err.getvalue())
+    def __init__(self, directory: Path, flavour: str, process: subprocess.Popen[str]) -> None:
+        self.directory, self.flavour, self.process = directory, flavour, process
+        self.config = directory / "config.toml"
+        self.secret = (directory / "chap" / "xen1.secret").read_text().strip()
 
     def on_node(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run one of the node's own commands, not over SSH."""
@@ -70,10 +38,6 @@ class LiveNode:
         fresh = self.directory / "faults.new"
         fresh.write_text(text)
         fresh.replace(self.directory / "faults.toml")
-
-    def zvols(self) -> list[str]:
-        """All zvols."""
-        return self.on_node("zfs", "list", "-H", "-t", "volume", "-o", "name", "-r", "tank").stdout.split()
 
     def units(self) -> dict[str, str]:
         """Data file by GUID, of every LU that is registered or remembered."""
@@ -99,24 +63,29 @@ class LiveNode:
         lines = self.on_node("stmfadm", "list-target").stdout.splitlines()
         return [line.removeprefix("Target: ") for line in lines]
 
-    def orphans(self, volumes: Sequence[Volume]) -> list[str]:
-        """What belongs to none of the finished volumes: LUs, views, targets, target groups, zvols."""
-        datasets = {one.dataset for one in volumes}
-        known = {one.target for one in volumes}
-        left = [f"LU {guid} on {path}" for guid, path in self.units().items() if path[15:] not in datasets]
-        if self.flavour == "illumos":
-            left += [f"target {name}" for name in self.targets() if name not in known]
-            groups = self.on_node("stmfadm", "list-tg").stdout.splitlines()
-            left += [line for line in groups if line.removeprefix("Target Group: ") not in known]
-        left += [f"zvol {name}" for name in self.zvols() if name not in datasets]
-        left += [f"{one.name} is {one.state}" for one in volumes if one.state != "ready"]
-        return left
+    def state(self) -> tuple[str, ...]:
+        """Datasets, and COMSTAR's listings of everything."""
+        everything = ("zfs get -Hp -r -o name,property,value all tank", "stmfadm list-lu -v", "stmfadm list-hg -v",
+                      "stmfadm list-tg -v", "itadm list-target -v", "itadm list-initiator")  # fmt: skip
+        views = tuple(self.views(guid) for guid in self.units())
+        return (*(self.on_node(*command.split()).stdout for command in everything), *views)
 
-    def empty_guests(self) -> list[str]:
-        """Guests' datasets without a disk."""
-        names = self.on_node("zfs", "list", "-H", "-o", "name", "-r", "tank/xvm").stdout.split()
-        guests = [name for name in names if name.count("/") == 2]
-        return [guest for guest in guests if not any(name.startswith(guest + "/") for name in names)]
+    def ask_no_chap(self, target: str) -> None:
+        """As an admin might."""
+        self.on_node("itadm", "modify-target", "-a", "none", target)
+
+    def portal(self, made: dict[str, Any]) -> str:
+        """On loopback."""
+        return str(made["portals"][0])
+
+    def orphans(self, volumes: Sequence[Volume]) -> list[str]:
+        """Target groups too; the shared target of b111 belongs to no volume."""
+        left = super().orphans(volumes)
+        if self.flavour == "b111":
+            return [one for one in left if not one.startswith("target ")]
+        groups = self.on_node("stmfadm", "list-tg").stdout.splitlines()
+        known = {one.target for one in volumes}
+        return left + [line for line in groups if line.removeprefix("Target Group: ") not in known]
 
     def stop(self) -> None:
         """SIGTERM, and wait."""

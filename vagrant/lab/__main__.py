@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from vagrant.lab import build
-from vagrant.lab.run import Lab
+from vagrant.lab.run import Lab, stop_all
 from vagrant.lab.settings import LabError
 
 
@@ -33,7 +33,7 @@ def _up(_words: list[str]) -> None:
 
 
 def _down(_words: list[str]) -> None:
-    Lab.here(say).down()
+    stop_all()
 
 
 def _reset(_words: list[str]) -> None:

@@ -126,6 +126,10 @@ class Machine:
         if process.poll() is not None:
             raise LabError(f"{self.name}: QEMU ended at once:\n{tail(self.folder / f'{self.name}.qemu.log', 5)}")
 
+    def wait_for_the_end(self, seconds: float) -> None:
+        """Wait until the machine has powered itself off. Raises LabError."""
+        self._wait(lambda: self.pid is None, seconds, "power off")
+
     def kill(self) -> None:
         """The power goes: SIGKILL, and nothing is written any more."""
         pid = self.pid

@@ -127,12 +127,11 @@ class Lab:
                 "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(self.folder / f"{one.name}.qcow2")
             )
             for disk in one.kind.disks:
-                _qemu_img("create", "-q", "-f", "qcow2", str(self.folder / f"{disk}.qcow2"), "4G")
+                _qemu_img("create", "-q", "-f", "qcow2", str(self.folder / f"{disk}.qcow2"), "64G")
 
     def down(self) -> None:
-        """End both machines at once: what is not in the saved state is lost, as is meant."""
-        for one in self.machines:
-            one.kill()
+        """End the machines at once: what is not in the saved state is lost, as is meant."""
+        stop_all()
 
     # -- in between
 
@@ -198,8 +197,16 @@ class Lab:
             yield
 
 
+def stop_all() -> None:
+    """End every machine of this cache, also those of a lab made from an older recipe."""
+    for folder in _in_use(cache() / "state"):
+        for kind in (STORAGE, DOM0):
+            Machine(kind, folder).kill()
+
+
 def _in_use(layer: Path) -> list[Path]:
-    return [one for one in layer.iterdir() if any(Machine(kind, one).pid for kind in (STORAGE, DOM0))]
+    folders = layer.iterdir() if layer.exists() else ()
+    return [one for one in folders if any(Machine(kind, one).pid for kind in (STORAGE, DOM0))]
 
 
 def _write_access(folder: Path, images: Path, ports: dict[str, int]) -> None:

@@ -1,0 +1,129 @@
+"""The lab's storage node and dom0 as the tests use them."""
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from iscsi import lio_programs
+from iscsi.lio_rows import Rows, parse_look
+from tests.contract.node import Node
+from vagrant.lab.machine import Machine
+from vagrant.lab.run import Lab
+
+CONFIG = """\
+[nodes.lab]
+host = "storage"
+ssh_config = "{ssh_config}"
+known_hosts = "{known_hosts}"
+backend = "lio"
+base = "tank/xvm"
+portals = ["10.77.0.1:3260"]
+default_dom0s = ["xen1"]
+
+[dom0s.xen1]
+initiator = "{initiator}"
+chap_user = "xen1"
+chap_secret_file = "{secret}"
+"""
+
+
+class LabNode(Node):
+    """The storage machine, with a configuration in a folder."""
+
+    # The name the dom0's image has.
+    initiator = "iqn.2026-11.org.xvmstore:dom0"
+    secret = "xen1-secret-of-the-lab"
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.config = folder / "config.toml"
+        known = lab.folder / "known_hosts"
+        self.config.write_text(
+            CONFIG.format(
+                ssh_config=lab.ssh_config, known_hosts=known, initiator=self.initiator, secret=folder / "xen1.secret"
+            )
+        )
+        (folder / "xen1.secret").write_text(self.secret + "\n")
+        (folder / "xen1.secret").chmod(0o600)
+
+    def on_node(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Over SSH, as root."""
+        return self._run(self.lab.storage, shlex.join(argv))
+
+    def shell(self, script: str) -> str:
+        """What a script prints on the storage machine."""
+        return self.lab.ssh(self.lab.storage, script)
+
+    def _run(self, machine: Machine, command: str) -> subprocess.CompletedProcess[str]:
+        argv = ["ssh", "-F", str(self.lab.ssh_config), machine.name, command]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+
+    def _rows(self) -> Rows:
+        return parse_look(self.on_node(*map(str, lio_programs.look())).stdout)
+
+    def units(self) -> dict[str, str]:
+        """Every backstore of LIO."""
+        return {unit.guid: unit.path or "" for unit in self._rows().units}
+
+    def targets(self) -> list[str]:
+        """What configfs has."""
+        return [target.name for target in self._rows().targets()]
+
+    def state(self) -> tuple[str, ...]:
+        """Datasets, all of LIO's configfs that says what is exported to whom, and what the next boot would restore."""
+        datasets = self.on_node("zfs", "get", "-Hp", "-r", "-o", "name,property,value", "all", "tank/xvm").stdout
+        # What ZFS counts by itself while nothing is changed.
+        counted = ("used", "available", "snapshots_changed", "compressratio", "written", "logicalused")
+        kept = "\n".join(line for line in datasets.splitlines() if not line.split("\t")[1].startswith(counted))
+        saved = self.on_node("cat", "/etc/rtslib-fb-target/saveconfig.json").stdout
+        return kept, self.on_node(*map(str, lio_programs.look())).stdout, saved
+
+    def ask_no_chap(self, target: str) -> None:
+        """As an admin might, with targetcli."""
+        self.shell(f"targetcli /iscsi/{target}/tpg1 set attribute authentication=0")
+
+    def portal(self, made: dict[str, Any]) -> str:
+        """Through the loopback port that QEMU forwards."""
+        return f"127.0.0.1:{self.lab.port(self.lab.storage, 3260)}"
+
+
+class Dom0:
+    """The Xen machine as an initiator: the kernel's own, driven with iscsiadm."""
+
+    def __init__(self, node: LabNode) -> None:
+        self._node = node
+
+    def run(self, script: str, *, seconds: float = 180) -> str:
+        """What a script prints on dom0."""
+        return self._node.lab.ssh(self._node.lab.dom0, script, seconds=seconds)
+
+    def login(self, made: dict[str, Any]) -> str:
+        """Log in to a volume; the device's path as the disk line names it."""
+        node = f"iscsiadm -m node -T {made['target']} -p {made['portals'][0]}"
+        accounts = {"authmethod": "CHAP", "username": "xen1", "password": self._node.secret}
+        account = "".join(f"{node} -o update -n node.session.auth.{k} -v {v}\n" for k, v in accounts.items())
+        device = str(made["disk"]["xl"]).split("target=")[1]
+        self.run(f"set -e\n{node} -o new\n{account}{node} --login\nudevadm settle\ntest -b {device}")
+        return device
+
+    def logout(self, made: dict[str, Any]) -> None:
+        """Log out, and forget the record."""
+        node = f"iscsiadm -m node -T {made['target']} -p {made['portals'][0]}"
+        self.run(f"{node} -u && {node} -o delete")
+
+    def size(self, device: str) -> int:
+        """What the kernel thinks a device has, in bytes."""
+        return int(self.run(f"blockdev --getsize64 {device}"))
+
+    def fill(self, device: str, *, seed: int, mib: int = 4, at: int = 0) -> str:
+        """Write some MiB that follow from a seed, past the cache, and return their sum."""
+        data = f"import random, sys; sys.stdout.buffer.write(random.Random({seed}).randbytes({mib} << 20))"
+        options = f"bs=1M count={mib} seek={at} iflag=fullblock oflag=direct conv=fsync"
+        self.run(f"python3 -c '{data}' | dd of={device} {options} 2>/dev/null")
+        return self.sum(device, mib=mib, at=at)
+
+    def sum(self, device: str, *, mib: int = 4, at: int = 0) -> str:
+        """The sum of some MiB, read past the cache."""
+        script = f"dd if={device} bs=1M count={mib} skip={at} iflag=direct 2>/dev/null | sha256sum"
+        return self.run(script).split()[0]

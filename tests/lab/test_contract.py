@@ -1,0 +1,4 @@
+"""The contract on real OpenZFS and real LIO."""
+
+from tests.contract.luns import *  # noqa: F403
+from tests.contract.volumes import *  # noqa: F403
