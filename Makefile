@@ -10,12 +10,16 @@ DEMO_PACKAGES := openssh-client tgt libiscsi7
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server libiscsi-bin ksh93u+m mksh busybox yash csh tcsh
 # Xen's own parser of disk lines; other Debian releases have another version, and the test that asks it is skipped.
 ORACLE := libxenmisc4.17
+# What builds and runs the lab; shellcheck and vagrant check the parts of it that are not run.
+LAB_PACKAGES := $(DEMO_PACKAGES) libiscsi-bin qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs xz-utils
+CHECK_PACKAGES := shellcheck vagrant vagrant-libvirt
+LAB := $(BIN)/python -m vagrant.lab
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench lock clean
+.PHONY: help setup demo check test bench lock clean lab-build lab-up lab-down lab-reset lab-ssh lab-log lab-test vagrant-check
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup: .venv/ready ## make .venv with everything pinned, and nothing else
 
@@ -48,6 +52,43 @@ test: setup ## all that this machine can run: real sshd, real iSCSI, the embedde
 	$(call install,$(TEST_PACKAGES))
 	@dpkg-query -W $(ORACLE) >/dev/null 2>&1 || $(APT) install -y --no-install-recommends $(ORACLE) || true
 	$(BIN)/pytest -q -n 2
+
+lab-packages:
+	$(call install,$(LAB_PACKAGES))
+
+lab-build: setup lab-packages ## build the lab's images; needs root, takes some minutes, once
+	$(LAB) build
+
+lab-up: setup lab-packages ## start the lab: a real OpenZFS and LIO node and a Xen dom0, in QEMU
+	$(LAB) up
+
+lab-down: setup ## stop the lab
+	$(LAB) down
+
+lab-reset: setup ## set the running lab back to how it was when it was new
+	$(LAB) reset
+
+lab-ssh: setup ## log in to the lab: make lab-ssh HOST=storage or HOST=dom0
+	@$(LAB) ssh $(HOST)
+
+lab-log: setup ## the end of both serial consoles
+	$(LAB) log
+
+lab-test: setup lab-packages ## the tests on the lab, which is started for them; minutes
+	$(LAB) up || { $(LAB) log; exit 1; }
+	$(BIN)/pytest -q -m lab tests/lab || { $(LAB) log; $(LAB) down; exit 1; }
+	$(LAB) down
+
+vagrant-check: ## shellcheck of all scripts; Vagrant's own look at the Vagrantfile for both providers
+	$(call install,$(CHECK_PACKAGES))
+	shellcheck -x -P SCRIPTDIR vagrant/provision/*.sh vagrant/image/*.sh vagrant/image/lab-init
+	ruby -wc vagrant/Vagrantfile
+	@# Vagrant looks at VirtualBox's settings only where it finds VBoxManage: a stand-in that tells a version will do.
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+	export VAGRANT_CWD=vagrant VAGRANT_HOME="$$home/home" VAGRANT_DOTFILE_PATH="$$home/dot" VAGRANT_CHECKPOINT_DISABLE=1 && \
+	VAGRANT_DEFAULT_PROVIDER=libvirt vagrant validate && \
+	printf '#!/bin/sh\necho 7.0.20r163906\n' >"$$home/VBoxManage" && chmod +x "$$home/VBoxManage" && \
+	PATH="$$home:$$PATH" VAGRANT_EXPERIMENTAL=disks VAGRANT_DEFAULT_PROVIDER=virtualbox vagrant validate
 
 bench: setup ## ratios of round trips, side by side in one run
 	$(call install,$(DEMO_PACKAGES))

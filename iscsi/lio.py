@@ -56,12 +56,15 @@ class Lio:
     def restore(self, export: Export) -> tuple[Step, ...]:
         """Read back before anybody can see it."""
         name = _name(export)
-        make = lio_programs.make_unit(name, self.device(export.dataset), export.serial)
+        make = self._make_unit(export, export.dataset)
         return (
             *(() if export.write_cache else (zvol.write_through(export.dataset),)),
             Step(make, undo=lio_programs.remove_unit(name), lies=True, retry=_BUSY, silent=True),
             self._verify(export),
         )
+
+    def _make_unit(self, export: Export, dataset: str) -> Argv:
+        return lio_programs.make_unit(_name(export), self.device(dataset), serial=export.serial, guid=export.guid)
 
     def resume(self, export: Export) -> tuple[Step, ...]:
         """The LU, and its LUN for those who saw it."""
@@ -135,7 +138,7 @@ class Lio:
 
         Who saw the LUN is remembered in LIO itself, so that a re-run can finish what was cut off.
         """
-        name, target, lun, old = _name(export), export.target, export.lun, self.device(export.dataset)
+        name, target, lun = _name(export), export.target, export.lun
         there = Capture(_UNIT.name, _field("name"), required=False)
         unbind = lio_programs.unbind_lun(target, lun, keep_places=True)
         bind = lio_programs.bind_lun(target, lun, name)
@@ -143,9 +146,9 @@ class Lio:
         return (
             Step(lio_programs.look(name, ""), captures=(there,), silent=True),
             _if_registered(unbind, undo=bind),
-            _if_registered(remove, undo=lio_programs.make_unit(name, old, export.serial)),
+            _if_registered(remove, undo=self._make_unit(export, export.dataset)),
             rename,
-            _if_registered(lio_programs.make_unit(name, self.device(dataset), export.serial), undo=remove),
+            _if_registered(self._make_unit(export, dataset), undo=remove),
             _if_registered(bind, undo=unbind),
             replace(_save(export), unless=_NOT_REGISTERED),
         )

@@ -19,6 +19,7 @@ die() { echo "$*" >&2; exit 1; }
 put() { printf '%s' "$2" >"$1" || die "the kernel does not take '$2' for $1"; }
 get() { v=; [ -r "$1" ] && { read -r v <"$1" || :; }; }
 unit_of() { unit=; for u in $core/iblock_*/"$1"; do [ -d "$u" ] && unit=$u; done; }
+serial_of() { get "$1/wwn/vpd_unit_serial"; case $v in *": "*) v=${v#*: } ;; *) v= ;; esac; }
 gone() { for d in "$@"; do [ -d "$d" ] && { rmdir "$d" || exit 1; }; done; :; }
 unlink_in() { for l in "$1"/*; do [ -h "$l" ] && { rm "$l" || exit 1; }; done; :; }
 """
@@ -27,7 +28,8 @@ unlink_in() { for l in "$1"/*; do [ -h "$l" ] && { rm "$l" || exit 1; }; done; :
 # before: ZFS's own zvol_id (in /lib/udev) tells whose a device is. The number is of the LU's own bus: the first that
 # is free, counted from one that follows from the serial number.
 _UNIT = """\
-name=$1 device=$2 serial=$3
+name=$1 device=$2 serial=$3 guid=`echo "$4" | tr A-F a-f`
+[ "6001405$serial" = "$guid" ] || die "LIO shows no GUID but 6001405 and the serial number ('$serial'): not $4"
 tries=0
 owned() { owner=`/lib/udev/zvol_id "$(readlink -f "$device")" 2>&1` && [ "/dev/zvol/$owner" = "$device" ]; }
 until [ -b "$device" ] && owned; do
@@ -38,13 +40,13 @@ done
 modprobe -q target_core_iblock
 unit_of "$name"
 if [ -n "$unit" ]; then
-    get "$unit/enable"
-    if [ "$v" = 1 ]; then
-        get "$unit/udev_path"
-        [ "$v" = "$device" ] || die "the LU $name is on $v, not on $device"
-        get "$unit/wwn/vpd_unit_serial"
-        [ "${v##*: }" = "$serial" ] && exit 0
-        die "the LU $name has the serial number ${v##*: }, not $serial"
+    get "$unit/enable"; on=$v
+    get "$unit/udev_path"; path=$v
+    serial_of "$unit"
+    if [ "$on" = 1 ] && [ -n "$v" ]; then
+        [ "$path" = "$device" ] || die "the LU $name is on $path, not on $device"
+        [ "$v" = "$serial" ] && exit 0
+        die "the LU $name has the serial number $v, not $serial"
     fi
     gone "$unit" "${unit%/*}"
 fi
@@ -223,8 +225,9 @@ unit_row() {
     kind=${1%/*} kind=${kind##*/}
     get "$1/enable"; on=$v
     get "$1/udev_path"; path=$v
-    get "$1/wwn/vpd_unit_serial"; serial=${v#*: }
-    read_only= size=
+    serial_of "$1"; serial=$v
+    read_only=
+    size=
     while read -r line; do
         case $line in *readonly:*) read_only=${line##*readonly: } ;; esac
         case $line in
@@ -306,9 +309,9 @@ def _program(text: str, name: str, *arguments: Word) -> Argv:
     return (ROOT_SHELL, "-c", _HEAD + text, name, *arguments)
 
 
-def make_unit(name: Word, device: str, serial: Word) -> Argv:
-    """A block device as an LU with this serial number; nothing where it is there already."""
-    return _program(_UNIT, "lio-make-unit", name, device, serial)
+def make_unit(name: Word, device: str, *, serial: Word, guid: Word) -> Argv:
+    """A block device as an LU with this serial number and thus this GUID; nothing where it is there already."""
+    return _program(_UNIT, "lio-make-unit", name, device, serial, guid)
 
 
 def remove_unit(name: Word) -> Argv:

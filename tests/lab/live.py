@@ -98,10 +98,10 @@ class Dom0:
         """What a script prints on dom0."""
         return self._node.lab.ssh(self._node.lab.dom0, script, seconds=seconds)
 
-    def login(self, made: dict[str, Any]) -> str:
-        """Log in to a volume; the device's path as the disk line names it."""
+    def login(self, made: dict[str, Any], **own: str) -> str:
+        """Log in to a volume; the device's path as the disk line names it. ``own``: what the target must prove."""
         node = f"iscsiadm -m node -T {made['target']} -p {made['portals'][0]}"
-        accounts = {"authmethod": "CHAP", "username": "xen1", "password": self._node.secret}
+        accounts = {"authmethod": "CHAP", "username": "xen1", "password": self._node.secret, **own}
         account = "".join(f"{node} -o update -n node.session.auth.{k} -v {v}\n" for k, v in accounts.items())
         device = str(made["disk"]["xl"]).split("target=")[1]
         self.run(f"set -e\n{node} -o new\n{account}{node} --login\nudevadm settle\ntest -b {device}")

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,24 @@ def test_iscsi_ls_lists_the_disk(node: LiveNode, volume: dict[str, Any]) -> None
     assert f"Target:{volume['target']}" in said.stdout
     disks = [line.split()[0] for line in said.stdout.splitlines() if "DIRECT_ACCESS" in line]
     assert f"Lun:{volume['lun']}" in disks
+
+
+def test_mutual_chap(illumos: LiveNode, guest: str, tmp_path: Path) -> None:
+    """The target proves itself too: an initiator that expects another secret of it does not go on."""
+    (tmp_path / "target.secret").write_text("secret-of-the-target\n")
+    (tmp_path / "target.secret").chmod(0o600)
+    config = illumos.variant(tmp_path, node='chap_user = "san"\nchap_secret_file = "target.secret"')
+    made = illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G", "--json", config=config).json
+    url = f"iscsi://xen1%{illumos.secret}@{illumos.portal(made)}/{made['target']}/{made['lun']}"
+
+    def login(secret: str) -> int:
+        environment = {"LIBISCSI_CHAP_TARGET_USERNAME": "san", "LIBISCSI_CHAP_TARGET_PASSWORD": secret}
+        argv = ["iscsi-inq", "-i", illumos.initiator, url]
+        return subprocess.run(argv, env=environment | {"PATH": "/usr/bin"}, capture_output=True, check=False).returncode
+
+    assert 0 == login("secret-of-the-target")
+    assert 0 != login("secret-of-another")
+    assert "targetchapsecret:   \tset" in illumos.on_node("itadm", "list-target", "-v", made["target"]).stdout
 
 
 def test_a_neighbour_on_a_shared_target_is_no_hindrance(shared_nodes: Callable[[str], LiveNode], guest: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -113,32 +114,44 @@ class Machine:
         """Start QEMU, from the saved state or from power-on. Raises LabError if it ends at once."""
         if self.pid is not None:
             raise LabError(f"{self.name} runs already (process {self.pid})")
-        for leftover in (f"{self.name}.net", f"{self.name}.qmp"):
-            (self.folder / leftover).unlink(missing_ok=True)
+        for leftover in ("net", "qmp", "pid"):
+            (self.folder / f"{self.name}.{leftover}").unlink(missing_ok=True)
         restore = ("-loadvm", READY) if saved else ()
-        with (self.folder / f"{self.name}.qemu.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*argv, *restore], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-        (self.folder / f"{self.name}.pid").write_text(str(process.pid))
-        self._wait(lambda: (self.folder / f"{self.name}.qmp").exists() or process.poll() is not None, 30, "start")
-        if process.poll() is not None:
+        # No child of ours: it outlives this process, and is nobody's zombie when it ends.
+        shell = ("setsid", "--fork", "sh", "-c", 'echo $$ >"$0.pid" && exec "$@" </dev/null >>"$0.qemu.log" 2>&1')
+        subprocess.run([*shell, self.name, *argv, *restore], cwd=self.folder, check=True, timeout=30)
+        begun = self.folder / f"{self.name}.pid"
+        self._wait(lambda: self._speaks() or (begun.exists() and self.pid is None), 30, "start")
+        if not self._speaks():
             raise LabError(f"{self.name}: QEMU ended at once:\n{tail(self.folder / f'{self.name}.qemu.log', 5)}")
+
+    def _speaks(self) -> bool:
+        return (self.folder / f"{self.name}.qmp").exists()
 
     def wait_for_the_end(self, seconds: float) -> None:
         """Wait until the machine has powered itself off. Raises LabError."""
-        self._wait(lambda: self.pid is None, seconds, "power off")
+        pid = self.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._wait_for(os.pidfd_open(pid), seconds)
 
     def kill(self) -> None:
         """The power goes: SIGKILL, and nothing is written any more."""
         pid = self.pid
         if pid is None:
             return
-        os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-        self._wait(lambda: self.pid is None, 30, "end")
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            self._wait_for(handle, 30)
+
+    def _wait_for(self, handle: int, seconds: float) -> None:
+        """Until the last thread has ended: only then are the disks' locks free."""
+        try:
+            if not select.select([handle], [], [], seconds)[0]:
+                raise LabError(f"{self.name} did not end within {seconds:.0f} s")
+        finally:
+            os.close(handle)
 
     def _wait(self, done: Callable[[], bool], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds

@@ -136,12 +136,13 @@ class Lab:
     # -- in between
 
     def reset(self) -> None:
-        """Both machines as they were when they had just been set up, discs included; within seconds."""
+        """Both machines as they were when they had just been set up, disks included; within seconds.
+
+        In new processes: loadvm in one that has run for minutes leaves Xen's timers minutes apart, and it hangs.
+        """
         for one in self.machines:
-            if one.pid is None:
-                one.start(self._argv(one.kind), saved=True)
-            else:
-                one.monitor("stop", f"loadvm {READY}", "cont")
+            one.kill()
+            one.start(self._argv(one.kind), saved=True)
         self._together(lambda one: self._settle(one, _RESTORE))
 
     def boot(self, one: Machine) -> None:

@@ -1,0 +1,121 @@
+"""Every command of an operation broken once on the real node: the same command, run again, ends it.
+
+``sudo`` on the node is a stand-in that counts what it is asked to run, and breaks one of it; nothing else is touched.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.live import LabNode
+from xvmstore import Site, XvmError
+from xvmstore.results import Volume
+
+SUDO = """\
+#!/bin/sh
+shift
+calls=$(cat /run/calls 2>/dev/null)
+calls=$((calls + 1))
+echo $calls >/run/calls
+read -r number fault </run/break
+[ "$calls" = "$number" ] || exec "$@"
+case $fault in
+*-after) "$@" ;;
+esac
+case $fault in
+kill*) kill -9 0 ;;
+esac
+echo "broken on purpose" >&2
+exit 1
+"""
+# fail: the command does nothing and says no; fail-after: it does its work and says no. kill: every process of the
+# script dies at once.
+ALL = [(name, fault) for name in ("create", "export", "unexport", "resize", "rename", "destroy")
+       for fault in ("fail", "fail-after", "kill", "kill-after")]  # fmt: skip
+TELLING = [("create", "kill-after"), ("rename", "kill"), ("destroy", "fail-after")]
+CASES = ALL if os.environ.get("XVMSTORE_LAB_THOROUGH") else TELLING
+BEFORE = {"create": (), "export": ("create", "unexport")}
+
+
+@pytest.fixture(scope="module")
+def site(node: LabNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The node, with the stand-in for sudo."""
+    node.lab.ssh(node.lab.storage, "cat >/usr/local/sbin/sudo && chmod 755 /usr/local/sbin/sudo", stdin=SUDO)
+    folder: Path = tmp_path_factory.mktemp("sudo")
+    with Site.load(node.variant(folder, node='become = "sudo"')) as found:
+        yield found
+
+
+def _do(site: Site, call: str, guest: str) -> None:
+    name = f"{guest}/root"
+    calls: dict[str, Callable[[], object]] = {
+        "create": lambda: site.create_volume(name, "1G"),
+        "export": lambda: site.export_lun(name),
+        "unexport": lambda: site.unexport_lun(name),
+        "resize": lambda: site.resize_volume(name, "2G"),
+        "rename": lambda: site.rename_volume(name, f"{guest}new/root"),
+        "destroy": lambda: site.destroy_volume(name),
+    }
+    calls[call]()
+
+
+def _attempt(site: Site, call: str, guest: str) -> XvmError | None:
+    try:
+        _do(site, call, guest)
+    except XvmError as error:
+        return error
+    return None
+
+
+def _break(node: LabNode, call: int, fault: str) -> None:
+    node.shell(f"echo 0 >/run/calls; echo {call} {fault} >/run/break")
+
+
+def _found(site: Site, guest: str) -> list[Volume]:
+    return [one for name in (guest, f"{guest}new") for one in site.volumes(guest=name)]
+
+
+def _as_wanted(call: str, found: list[Volume], guest: str) -> bool:
+    if call == "destroy":
+        return not found
+    (one,) = found
+    name = f"{guest}new/root" if call == "rename" else f"{guest}/root"
+    wanted = (name, call != "unexport", (2 if call == "resize" else 1) << 30, () if call == "unexport" else ("xen1",))
+    return one.trouble == () and (one.name, one.exported, one.size, one.dom0s) == wanted
+
+
+@pytest.mark.parametrize(("call", "fault"), CASES, ids=["-".join(case) for case in CASES])
+def test_any_command_may_fail(node: LabNode, site: Site, guest: str, call: str, fault: str) -> None:
+    """One line that says what happened; then the same call ends in the right state, and nothing is left over."""
+    before = BEFORE.get(call, ("create",))
+    _break(node, 0, "none")
+    for one in before:
+        _do(site, one, guest)
+    _break(node, 0, "none")
+    _do(site, call, guest)
+    count = int(node.shell("cat /run/calls"))
+    assert count > 4
+    for volume in _found(site, guest):
+        site.destroy_volume(volume.name)
+    for number in range(1, count + 1):
+        name = f"{guest}n{number}"
+        _break(node, 0, "none")
+        for one in before:
+            _do(site, one, name)
+        _break(node, number, fault)
+        broken = _attempt(site, call, name)
+        _break(node, 0, "none")
+        again = _attempt(site, call, name)
+
+        told = f"{call} with {fault} at {number}: {broken}; then {again}"
+        assert broken is None or (broken.exit_code in {1, 3} and "\n" not in str(broken)), told
+        finished = broken is None or broken.exit_code == 3
+        assert again is None or (finished and call in {"destroy", "rename"}), told
+        found = _found(site, name)
+        assert _as_wanted(call, found, name), (told, found)
+        assert [] == node.orphans(found), told
+        assert [] == node.empty_guests(), told
+        for volume in found:
+            site.destroy_volume(volume.name)
