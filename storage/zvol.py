@@ -12,7 +12,7 @@ from remote.script import Capture, Captured, Expect, Query, Step, Word, joined
 
 PREFIX = "org.xvmstore:"
 NO_DATASET = "dataset does not exist"
-# These three are what makes a zvol one of ours; they are set in the very command that creates it.
+# These three are what makes a zvol one of ours; they are set before it gets its name.
 GUID, LUN, TARGET = PREFIX + "guid", PREFIX + "lun", PREFIX + "target"
 SERIAL, VDEV, STATE, MAKER = PREFIX + "serial", PREFIX + "vdev", PREFIX + "state", PREFIX + "made-by"
 # How it was exported when it was made; on a guest's own dataset, whose it is.
@@ -22,6 +22,9 @@ HEAD = PREFIX + "head"
 # The name a volume had before a rename, so that one cut off half-way can be told from a slip of the pen.
 RENAMED = PREFIX + "renamed-from"
 OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, LAYOUT, HEAD, RENAMED)
+# A dataset on its way: ZFS makes it in one transaction and sets its properties in later ones, so a power cut can leave
+# it bare. It gets its own name when all is set. No guest or disk may have a ":" in its name.
+MAKING_NAME = ":making"
 # Values of STATE. "making" until everything is verified: the commit mark is set last.
 MAKING, READY, DESTROYING = "making", "ready", "destroying"
 NATIVE = ("type", "volsize", "volblocksize", "refreservation", "used", "referenced", "creation", "origin")
@@ -84,11 +87,26 @@ def make_base(base: str) -> Step:
 def make_parents(base: str, guest: str) -> tuple[Step, ...]:
     """The base dataset and the guest's own, neither ever mounted. Left alone where they exist."""
     parent = f"{base}/{guest}"
-    create = ("zfs", "create", *_UNMOUNTED, "-o", f"{GUEST}={guest}", parent)
+    making, there = parent + MAKING_NAME, _there(parent)
+    create = ("zfs", "create", *_UNMOUNTED, "-o", f"{GUEST}={guest}", making)
     return (
-        replace(make_base(base), unless=_there(parent)),
-        Step(create, undo=("zfs", "destroy", parent), unless=_there(parent)),
+        replace(make_base(base), unless=there),
+        replace(destroy_half_made(parent), unless=there),
+        Step(create, undo=("zfs", "destroy", making), unless=there),
+        Step(("zfs", "rename", making, parent), undo=("zfs", "rename", parent, making), lies=True, unless=there),
     )
+
+
+_DESTROY_HALF_MADE = """\
+$xvm_become zfs list -H -o name "$1" >/dev/null 2>&1 || exit 0
+exec $xvm_become zfs destroy "$1"
+"""
+
+
+def destroy_half_made(dataset: str) -> Step:
+    """What a cut-off creation left; nobody ever used it. Under the guest's lock, so nobody is making it now."""
+    half = dataset + MAKING_NAME
+    return Step(("sh", "-c", _DESTROY_HALF_MADE, "destroy-half-made", half), retry=("dataset is busy",))
 
 
 # What cannot be looked at is not destroyed; what is not there, or says another word, needs no destroying.
@@ -103,16 +121,31 @@ exit 1
 """
 
 
-def create(dataset: str, volsize: int, *, thin: bool, maker: str, properties: Sequence[tuple[str, Word]]) -> Step:
-    """A new zvol with all its properties in one command, so that it is never there without its identity.
+_NOT_THERE = """\
+$xvm_become zfs list -H -o name "$1" >/dev/null 2>&1 || exit 0
+echo "$1: dataset already exists" >&2
+exit 1
+"""
+
+
+def create(
+    dataset: str, volsize: int, *, thin: bool, maker: str, properties: Sequence[tuple[str, Word]]
+) -> tuple[Step, ...]:
+    """A new zvol, which gets its name when it has all its properties: it is never there without its identity.
 
     ``maker`` is unique to this attempt: the undo destroys the zvol only if it says so, never what was there before.
     """
+    making = dataset + MAKING_NAME
     options = tuple(word for name, value in properties for word in ("-o", joined(f"{name}=", value)))
     sparse = ("-s",) if thin else ()
     made_by = ("-o", f"{MAKER}={maker}")
-    argv = ("zfs", "create", *sparse, *options, *made_by, "-V", str(volsize), dataset)
-    return Step(argv, undo=("sh", "-c", _DESTROY_OWN, "destroy-own", dataset, MAKER, maker), lies=True)
+    argv = ("zfs", "create", *sparse, *options, *made_by, "-V", str(volsize), making)
+    undos = [("sh", "-c", _DESTROY_OWN, "destroy-own", name, MAKER, maker) for name in (making, dataset)]
+    return (
+        Step(("sh", "-c", _NOT_THERE, "not-there-yet", dataset)),
+        Step(argv, undo=undos[0], lies=True),
+        Step(("zfs", "rename", making, dataset), undo=undos[1], lies=True, retry=("dataset is busy",)),
+    )
 
 
 def set_property(dataset: str, name: str, value: Word, *, back: Word | None = None) -> Step:

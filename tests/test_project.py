@@ -12,7 +12,7 @@ import pytest
 from xvmstore import cli, config
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("remote", "storage", "iscsi", "dom0", "exporters", "embedded", "xvmstore")
+PACKAGES = ("remote", "storage", "iscsi", "dom0", "exporters", "embedded", "xvmstore", "vagrant")
 MODULES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 
 

@@ -82,10 +82,10 @@ def plan_create(
     )
     return Plan.of(
         guest_lock(name.guest),
-        ("parents", zvol.make_parents(node.settings.base, name.guest)),
+        ("parents", (*zvol.make_parents(node.settings.base, name.guest), zvol.destroy_half_made(dataset))),
         ("lun free", lun_free if node.shared else ()),
         ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
-        ("create", (create,)),
+        ("create", create),
         ("unit", backend.make(export)),
         ("record", (zvol.set_property(dataset, zvol.GUID, guid),) if read_back else ()),
         ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),

@@ -42,6 +42,20 @@ def test_create_again(node: Node, guest: str) -> None:
     assert state == node.state()
 
 
+def test_what_a_power_cut_left_bare(node: Node, guest: str) -> None:
+    """ZFS sets a new dataset's properties in a later transaction: what never got its name is done away with."""
+    for half in (f"tank/xvm/{guest}:making", f"tank/xvm/{guest}x"):
+        node.on_node("zfs", "create", "-p", "-o", "canmount=off", "-o", "mountpoint=none", half)
+    node.on_node("zfs", "create", "-V", "1G", f"tank/xvm/{guest}x/root:making")
+
+    said = [node.xvm("volume", "create", f"{name}/root", "--size", "1G") for name in (guest, f"{guest}x")]
+
+    assert [(0, "")] * 2 == [(one.exit, one.err) for one in said]
+    there = node.on_node("zfs", "list", "-H", "-o", "name", "-r", "tank/xvm").stdout.split()
+    assert [] == [name for name in there if name.endswith(":making")]
+    assert {f"tank/xvm/{guest}/root", f"tank/xvm/{guest}x/root"} <= set(there)
+
+
 def test_create_with_properties(node: Node, guest: str) -> None:
     """Thin, block size and any ZFS property, hostile values included, arrive as given."""
     value = 'it\'s "$HOME" `id`; rm -rf / & \\ *'

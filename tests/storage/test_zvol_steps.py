@@ -20,7 +20,8 @@ LIST = ("zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", NAME)
 BUSY = ("dataset is busy",)
 VOLSIZE = Captured("volsize")
 CREATED = zvol.create(NAME, 1 << 30, thin=False, maker="xvmstore-1,me,x1", properties=[])
-UNDO = CREATED.undo
+UNDO = CREATED[1].undo
+MAKING = f"{NAME}:making"
 
 STEPS: dict[str, tuple[Step, Step]] = {
     "base": (
@@ -28,17 +29,26 @@ STEPS: dict[str, tuple[Step, Step]] = {
         Step(("zfs", "create", "-p", *UNMOUNTED, BASE), unless=THERE),
     ),
     "parent": (
-        zvol.make_parents(BASE, "web1")[1],
+        zvol.make_parents(BASE, "web1")[2],
         Step(
-            ("zfs", "create", *UNMOUNTED, "-o", "org.xvmstore:guest=web1", "tank/xvm/web1"),
-            undo=("zfs", "destroy", "tank/xvm/web1"),
+            ("zfs", "create", *UNMOUNTED, "-o", "org.xvmstore:guest=web1", "tank/xvm/web1:making"),
+            undo=("zfs", "destroy", "tank/xvm/web1:making"),
+            unless=THERE,
+        ),
+    ),
+    "parent's name": (
+        zvol.make_parents(BASE, "web1")[3],
+        Step(
+            ("zfs", "rename", "tank/xvm/web1:making", "tank/xvm/web1"),
+            undo=("zfs", "rename", "tank/xvm/web1", "tank/xvm/web1:making"),
+            lies=True,
             unless=THERE,
         ),
     ),
     "thick": (
-        zvol.create(NAME, 1 << 30, thin=False, maker="xvmstore-1,me,x1", properties=[]),
+        CREATED[1],
         Step(
-            ("zfs", "create", "-o", "org.xvmstore:made-by=xvmstore-1,me,x1", "-V", "1073741824", NAME),
+            ("zfs", "create", "-o", "org.xvmstore:made-by=xvmstore-1,me,x1", "-V", "1073741824", MAKING),
             undo=UNDO,
             lies=True,
         ),
@@ -50,15 +60,24 @@ STEPS: dict[str, tuple[Step, Step]] = {
             thin=True,
             maker="xvmstore-1,me,x1",
             properties=[("compression", "on"), (zvol.VDEV, Captured("free"))],
-        ),
+        )[1],
         Step(
             (
                 *("zfs", "create", "-s", "-o", "compression=on"),
                 *("-o", Captured("free", prefix="org.xvmstore:vdev=")),
-                *("-o", "org.xvmstore:made-by=xvmstore-1,me,x1", "-V", "1073741824", NAME),
+                *("-o", "org.xvmstore:made-by=xvmstore-1,me,x1", "-V", "1073741824", MAKING),
             ),
             undo=UNDO,
             lies=True,
+        ),
+    ),
+    "its name last": (
+        CREATED[2],
+        Step(
+            ("zfs", "rename", MAKING, NAME),
+            undo=("sh", "-c", zvol._DESTROY_OWN, "destroy-own", NAME, "org.xvmstore:made-by", "xvmstore-1,me,x1"),
+            lies=True,
+            retry=BUSY,
         ),
     ),
     "set": (zvol.set_property(NAME, zvol.STATE, "ready"), Step(("zfs", "set", "org.xvmstore:state=ready", NAME))),
@@ -243,15 +262,15 @@ def _destroyed(folder: Path, *, made_by: str) -> str:
 
 def test_undoing_a_create_destroys_only_what_it_made(tmp_path: Path) -> None:
     """A zvol that was there before, of us or of others, is never destroyed by a create that failed."""
-    assert f"destroy {NAME}\n" == _destroyed(tmp_path, made_by="xvmstore-1,me,x1\\tlocal")
+    assert f"destroy {MAKING}\n" == _destroyed(tmp_path, made_by="xvmstore-1,me,x1\\tlocal")
     for other in ("xvmstore-1,me,x2\\tlocal", "-\\t-", "xvmstore-1\\tlocal", "xvmstore-1,me,x1\\tinherited from tank"):
         assert "" == _destroyed(tmp_path, made_by=other)
 
 
 def test_the_undo_asks_for_the_mark_of_this_attempt() -> None:
     """The same dataset, property and value as the create sets."""
-    assert UNDO is not None
-    assert (NAME, zvol.MAKER, "xvmstore-1,me,x1") == UNDO[-3:]
+    undos = [step.undo[-3:] for step in CREATED if step.undo]
+    assert [(name, zvol.MAKER, "xvmstore-1,me,x1") for name in (MAKING, NAME)] == undos
 
 
 def _free_vdev(folder: Path, *, used: str, rather: str = "") -> str | None:
