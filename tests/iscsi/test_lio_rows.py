@@ -87,12 +87,12 @@ def test_what_is_not_understood(text: str) -> None:
 
 
 def test_a_real_listing() -> None:
-    """Two volumes of ours on targets of their own, one on a shared target, a file of somebody's, a login."""
+    """Two volumes of ours on targets of their own, a file of somebody's on theirs, a login."""
     rows = parse_look((CAPTURED / "look-debian12-6.1-all.txt").read_text())
     everything = rows.everything()
 
     ours = [unit for unit in everything.units if (unit.path or "").startswith("/dev/zvol/")]
-    assert ours
+    assert 2 == len(ours)
     assert all(unit.online and unit.size and unit.guid.startswith("6001405") for unit in ours)
     assert [True] * len(ours) == [bool(everything.views[unit.guid]) for unit in ours]
     assert 1 == len([session for target in everything.targets for session in target.sessions])

@@ -1,6 +1,8 @@
-"""Every command of an operation broken once on the real node: the same command, run again, ends it.
+"""Commands of operations broken one by one on the real node: the same command, run again, ends it.
 
 ``sudo`` on the node is a stand-in that counts what it is asked to run, and breaks one of it; nothing else is touched.
+Only LIO's own commands are broken in three telling ways, since those of ZFS are on the embedded nodes; with
+XVMSTORE_LAB_THOROUGH set, every command of every operation is, in every way (more than an hour).
 """
 
 import os
@@ -16,11 +18,12 @@ from xvmstore.results import Volume
 SUDO = """\
 #!/bin/sh
 shift
-calls=$(cat /run/calls 2>/dev/null)
-calls=$((calls + 1))
-echo $calls >/run/calls
+case $1 in
+/bin/sh | python3) echo "$4" >>/run/calls ;;
+*) echo "$1" >>/run/calls ;;
+esac
 read -r number fault </run/break
-[ "$calls" = "$number" ] || exec "$@"
+[ "$(wc -l </run/calls)" = "$number" ] || exec "$@"
 case $fault in
 *-after) "$@" ;;
 esac
@@ -35,7 +38,8 @@ exit 1
 ALL = [(name, fault) for name in ("create", "export", "unexport", "resize", "rename", "destroy")
        for fault in ("fail", "fail-after", "kill", "kill-after")]  # fmt: skip
 TELLING = [("create", "kill-after"), ("rename", "kill"), ("destroy", "fail-after")]
-CASES = ALL if os.environ.get("XVMSTORE_LAB_THOROUGH") else TELLING
+THOROUGH = bool(os.environ.get("XVMSTORE_LAB_THOROUGH"))
+CASES = ALL if THOROUGH else TELLING
 BEFORE = {"create": (), "export": ("create", "unexport")}
 
 
@@ -70,7 +74,7 @@ def _attempt(site: Site, call: str, guest: str) -> XvmError | None:
 
 
 def _break(node: LabNode, call: int, fault: str) -> None:
-    node.shell(f"echo 0 >/run/calls; echo {call} {fault} >/run/break")
+    node.shell(f": >/run/calls; echo {call} {fault} >/run/break")
 
 
 def _found(site: Site, guest: str) -> list[Volume]:
@@ -95,11 +99,12 @@ def test_any_command_may_fail(node: LabNode, site: Site, guest: str, call: str, 
         _do(site, one, guest)
     _break(node, 0, "none")
     _do(site, call, guest)
-    count = int(node.shell("cat /run/calls"))
-    assert count > 4
+    calls = list(enumerate(node.shell("cat /run/calls").split(), start=1))
+    changes = [number for number, name in calls if THOROUGH or (name.startswith("lio-") and "look" not in name)]
+    assert len(changes) >= 3
     for volume in _found(site, guest):
         site.destroy_volume(volume.name)
-    for number in range(1, count + 1):
+    for number in changes:
         name = f"{guest}n{number}"
         _break(node, 0, "none")
         for one in before:
