@@ -56,7 +56,7 @@ class LabNode(Node):
         return self.lab.ssh(self.lab.storage, script)
 
     def _run(self, machine: Machine, command: str) -> subprocess.CompletedProcess[str]:
-        argv = ["ssh", "-F", str(self.lab.ssh_config), machine.name, command]
+        argv = [*self.lab.ssh_command(machine), command]
         return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
 
     def _rows(self) -> Rows:

@@ -156,6 +156,11 @@ class Lab:
             one.start(self._argv(one.kind), saved=False)
             self._settle(one, _BOOT[one.name])
 
+    def ssh_command(self, one: Machine) -> list[str]:
+        """How to run something on a machine: ssh over one connection, kept for a minute."""
+        shared = ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={self.folder / one.name}.ssh")
+        return ["ssh", "-F", str(self.ssh_config), *(word for each in shared for word in ("-o", each)), one.name]
+
     def ssh(self, one: Machine, command: str, *, stdin: str = "", seconds: float = 120) -> str:
         """What a command prints on a machine, as root. Raises LabError unless it exits 0."""
         done = self._ssh(one, command, stdin=stdin, seconds=seconds)
@@ -164,7 +169,7 @@ class Lab:
         return done.stdout
 
     def _ssh(self, one: Machine, command: str, *, stdin: str, seconds: float) -> subprocess.CompletedProcess[str]:
-        argv = ["ssh", "-F", str(self.ssh_config), one.name, command]
+        argv = [*self.ssh_command(one), command]
         try:
             return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
