@@ -50,13 +50,17 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What of one volume's export is there. ``host_groups`` are all of the node's."""
+    """What of one volume's export is there. ``host_groups`` are all of the node's.
+
+    ``waiting`` are views on its target that wait for an LU that has gone, not all of them this volume's.
+    """
 
     unit: LogicalUnit | None
     views: tuple[View, ...]
     target: Target | None
     setup: TargetSetup | None
     host_groups: tuple[Group, ...]
+    waiting: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,10 @@ class Backend(Protocol):
         """Which of the two layouts it can do."""
 
     @property
+    def largest_lun(self) -> int:
+        """The highest LUN the program takes, and brings back at boot."""
+
+    @property
     def options(self) -> frozenset[str]:
         """Configuration keys that not every program has, and this one does."""
 
@@ -117,8 +125,8 @@ class Backend(Protocol):
     def restore(self, export: Export) -> tuple[Step, ...]:
         """The LU of a zvol that was exported before, with the GUID it had, verified."""
 
-    def resume(self, export: Export) -> tuple[Step, ...]:
-        """``restore``, for an LU whose views wait for it: whoever saw it sees it again."""
+    def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
+        """After a ``move`` that was cut off: ``restore``, if views wait for the LU; whoever saw it sees it again."""
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Let the dom0s' initiators in. The view comes last. ``again``: the target may be there, set up otherwise."""
@@ -150,8 +158,8 @@ class Backend(Protocol):
     def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
         """Questions about one volume's export."""
 
-    def read(self, answers: Sequence[Any], path: str, lun: str | None) -> Exported:
-        """Their answers as facts about the LU on this path, recorded under this LUN."""
+    def read(self, answers: Sequence[Any], path: str) -> Exported:
+        """Their answers as facts about the LU on this path."""
 
     def inspect_all(self) -> tuple[Query[Any], ...]:
         """Questions about all exports of the node."""

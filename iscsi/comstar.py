@@ -35,6 +35,11 @@ class Comstar:
         return not self.units.names
 
     @property
+    def largest_lun(self) -> int:
+        """SCSI's own limit of flat addressing."""
+        return names.LARGEST_LUN
+
+    @property
     def options(self) -> frozenset[str]:
         """Groups of targets and portals are COMSTAR's."""
         return frozenset({"target_group", "portal_group"})
@@ -61,9 +66,9 @@ class Comstar:
         unit = _unit(export)
         return (*self.units.restore(unit), self.units.verify(unit))
 
-    def resume(self, export: Export) -> tuple[Step, ...]:
+    def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
         """COMSTAR keeps views by GUID: they are there again with the LU."""
-        return self.restore(export)
+        return self.restore(export) if waits else ()
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Host groups and secrets first, then the target, then the views."""
@@ -125,7 +130,7 @@ class Comstar:
             access.host_groups(),
         )
 
-    def read(self, answers: Sequence[Any], path: str, lun: str | None) -> Exported:  # noqa: ARG002
+    def read(self, answers: Sequence[Any], path: str) -> Exported:
         """The LU is the one on this path; sbdadm answers with all of them."""
         units, views, ports, setups, groups = answers
         unit = next((unit for unit in units if unit.path in {path, None}), None)

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iscsi import lio_fitness, lio_programs, lio_saved, names
+from iscsi import lio_fitness, lio_look, lio_programs, lio_saved, names
 from iscsi.backend import Access, Everything, Export, Exported, Needs
 from iscsi.lio_rows import UNIT_FIELDS, Rows, parse_look
 from iscsi.model import Check, TargetLayout
 from remote.errors import InvalidValue
 from remote.host import Answer
-from remote.script import Argv, Capture, Captured, Expect, Query, Step, Word, joined
+from remote.script import Argv, Capture, Captured, Expect, Query, Secret, Step, Word, joined
 from storage import zvol
 
 _EVERY_ADDRESS = ("0.0.0.0:3260",)
@@ -33,6 +33,8 @@ class Lio:
     head: int = 0
     chooses_guid: bool = False
     layouts: tuple[TargetLayout, ...] = ("target-per-volume", "shared-target")
+    # rtslib's, in NodeACL.mapped_lun: the kernel would take more.
+    largest_lun: int = 255
     options: frozenset[str] = frozenset({"listen"})
 
     def device(self, dataset: str) -> str:
@@ -50,53 +52,59 @@ class Lio:
     # -- one volume
 
     def make(self, export: Export) -> tuple[Step, ...]:
-        """The same as ``restore``: a name made of a new serial number is nobody else's."""
-        return self.restore(export)
+        """A name made of a new serial number is nobody else's, so an undo may forget it for the next boot as well."""
+        write_through, unit, verify = self._unit(export)
+        forget = lio_programs.remove_unit_then(_name(export), lio_saved.save(_name(export), export.target))
+        return (*write_through, replace(unit, undo=forget), verify)
 
     def restore(self, export: Export) -> tuple[Step, ...]:
         """Read back before anybody can see it."""
-        name = _name(export)
-        make = self._make_unit(export, export.dataset)
-        return (
-            *(() if export.write_cache else (zvol.write_through(export.dataset),)),
-            Step(make, undo=lio_programs.remove_unit(name), lies=True, retry=_BUSY, silent=True),
-            self._verify(export),
-        )
+        write_through, unit, verify = self._unit(export)
+        return (*write_through, unit, verify)
+
+    def _unit(self, export: Export) -> tuple[tuple[Step, ...], Step, Step]:
+        through = () if export.write_cache else (zvol.write_through(export.dataset),)
+        undo = lio_programs.remove_unit(_name(export))
+        make = Step(self._make_unit(export, export.dataset), undo=undo, lies=True, retry=_BUSY, silent=True)
+        return through, make, self._verify(export)
 
     def _make_unit(self, export: Export, dataset: str) -> Argv:
         return lio_programs.make_unit(_name(export), self.device(dataset), serial=export.serial, guid=export.guid)
 
-    def resume(self, export: Export) -> tuple[Step, ...]:
-        """The LU, and its LUN for those who saw it."""
+    def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
+        """The LU, and its LUN for those who saw it; or only where its zvol is now."""
+        if not waits:
+            return (self._save_moved(export, export.dataset),)
         bind = lio_programs.bind_lun(export.target, export.lun, _name(export))
-        return (*self.restore(export), Step(bind, silent=True), _save(export))
+        every = () if export.shared else (Step(lio_programs.map_all(export.target, export.lun), silent=True),)
+        return (*self.restore(export), Step(bind, silent=True), *every, _save(export))
 
     def _verify(self, export: Export) -> Step:
         facts = [("kind", "iblock"), ("enabled", "1"), ("read_only", "0"), ("device", self.device(export.dataset))]
-        expect = [
-            Expect(_field(name), value) for name, value in (*facts, ("size", export.size), ("serial", export.serial))
-        ]
-        return Step(lio_programs.look(_name(export), ""), expect=tuple(expect), silent=True)
+        all_facts = (*facts, ("size", export.size), ("serial", export.serial))
+        expect = tuple(Expect(_field(name), value) for name, value in all_facts)
+        return Step(lio_look.look(_name(export), ""), expect=expect, silent=True)
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:  # noqa: ARG002
         """Target and LUN, then the initiators, then the door is opened, then all of it is written down."""
         chap = any(dom0.chap_secret for dom0 in access)
-        target, shared = export.target, export.shared
-        gone = lio_programs.unbind_lun(target, export.lun) if shared else lio_programs.remove_target(target)
+        target, name = _restorable(export.target), _name(export)
+        gone = _gone(export)
         make = lio_programs.make_target(target, export.listen or _EVERY_ADDRESS, chap=chap)
         return (
-            Step(make, undo=None if shared else gone, lies=True, retry=_BUSY, silent=True),
-            Step(lio_programs.bind_lun(target, export.lun, _name(export)), undo=gone, lies=True, silent=True),
+            Step(make, undo=None if export.shared else gone, lies=True, retry=_BUSY, silent=True),
+            Step(lio_programs.bind_lun(target, export.lun, name), undo=gone, lies=True, silent=True),
             *(Step(argv, silent=True) for dom0 in access for argv in self._let_in(export, dom0)),
             Step(lio_programs.enable(target), silent=True),
             _save(export),
         )
 
     def _let_in(self, export: Export, dom0: Access) -> tuple[Argv, ...]:
-        initiator = _restorable(dom0.initiator)
-        chap = _account(dom0.chap_user, dom0)
+        initiator = str(_restorable(dom0.initiator))
+        chap = _account(dom0.chap_user, dom0.chap_secret, of=initiator)
+        own = _account(*export.own_chap, of="the target") if export.own_chap else None
         return (
-            lio_programs.admit(export.target, initiator, chap=chap, own=export.own_chap),
+            lio_programs.admit(export.target, initiator, chap=chap, own=own),
             lio_programs.map_lun(export.target, initiator, export.lun),
         )
 
@@ -108,7 +116,7 @@ class Lio:
     def not_in_use(self, export: Export, *, initiator: str | None = None) -> tuple[Step, ...]:
         """Sessions are per target: on a shared one any login of a host counts."""
         pattern = f"session\t*\t{initiator}\t" if initiator else "session\t"
-        return (Step(lio_programs.look(_name(export), export.target), refuse=(pattern,), silent=True),)
+        return (Step(lio_look.look(_name(export), export.target), refuse=(pattern,), silent=True),)
 
     def logged_in(self, said: str) -> tuple[str, ...]:
         """The initiators in what a check of ``not_in_use`` printed."""
@@ -116,17 +124,15 @@ class Lio:
 
     def withdraw(self, export: Export) -> tuple[Step, ...]:
         """Target or LUN first, so that nobody reaches the LU; then the LU, so that the zvol is let go."""
-        target = export.target
-        gone = lio_programs.unbind_lun(target, export.lun) if export.shared else lio_programs.remove_target(target)
         return (
-            Step(gone, retry=_BUSY, silent=True),
+            Step(_gone(export), retry=_BUSY, silent=True),
             Step(lio_programs.remove_unit(_name(export)), retry=_BUSY, silent=True),
             _save(export),
         )
 
     def withdraw_from(self, export: Export, access: Access) -> tuple[Step, ...]:
-        """Only this initiator's ACL goes, or its view of this LUN where it has others."""
-        unmap = lio_programs.unmap_lun(export.target, access.initiator, export.lun)
+        """This initiator's view of the LUN goes, and with a target of the volume's own its ACL."""
+        unmap = lio_programs.unmap_lun(export.target, access.initiator, export.lun, _name(export), shared=export.shared)
         return Step(unmap, retry=_BUSY, silent=True), _save(export)
 
     def resize(self, export: Export) -> tuple[Step, ...]:  # noqa: ARG002
@@ -139,35 +145,38 @@ class Lio:
         Who saw the LUN is remembered in LIO itself, so that a re-run can finish what was cut off.
         """
         name, target, lun = _name(export), export.target, export.lun
-        there = Capture(_UNIT.name, _field("name"), required=False)
-        unbind = lio_programs.unbind_lun(target, lun, keep_places=True)
+        unbind = lio_programs.unbind_lun(target, lun, name, keep_places=True)
         bind = lio_programs.bind_lun(target, lun, name)
         remove = lio_programs.remove_unit(name)
+        served = Capture(_SERVED.name, "p", required=False)
         return (
-            Step(lio_programs.look(name, ""), captures=(there,), silent=True),
-            _if_registered(unbind, undo=bind),
-            _if_registered(remove, undo=self._make_unit(export, export.dataset)),
+            Step(lio_programs.was_served(name, target, lun), captures=(served,), silent=True),
+            _if_served(unbind, undo=bind),
+            _if_served(remove, undo=self._make_unit(export, export.dataset)),
             rename,
-            _if_registered(self._make_unit(export, dataset), undo=remove),
-            _if_registered(bind, undo=unbind),
-            replace(_save(export), unless=_NOT_REGISTERED),
+            _if_served(self._make_unit(export, dataset), undo=remove),
+            _if_served(bind, undo=unbind),
+            self._save_moved(export, dataset),
         )
+
+    def _save_moved(self, export: Export, dataset: str) -> Step:
+        return Step(lio_saved.save(_name(export), export.target, device=self.device(dataset)), silent=True)
 
     # -- what is there
 
     def inspect(self, guid: Word, target: Word) -> tuple[Query[Any], ...]:
         """The LU and the target."""
-        return (Query(lio_programs.look_by_guid(guid, target), parse_look, silent=True),)
+        return (Query(lio_look.look_by_guid(guid, target), parse_look, silent=True),)
 
-    def read(self, answers: Sequence[Any], path: str, lun: str | None) -> Exported:
+    def read(self, answers: Sequence[Any], path: str) -> Exported:
         """The LU is the one on this path."""
         rows: Rows = answers[0]
         unit = next((unit for unit in rows.units if unit.path == path), None)
-        return rows.exported(unit, lun)
+        return rows.exported(unit)
 
     def inspect_all(self) -> tuple[Query[Any], ...]:
         """All in one listing."""
-        return (Query(lio_programs.look(), parse_look, silent=True),)
+        return (Query(lio_look.look(), parse_look, silent=True),)
 
     def read_all(self, answers: Sequence[Any]) -> Everything:
         """All of it."""
@@ -178,10 +187,11 @@ class Lio:
 
     def admit(self, access_: Access, *, renew: bool = False) -> tuple[Step, ...]:
         """Nothing to do: LIO knows an initiator per target. ``renew``: set its secret on every target of ours."""
-        if not renew or access_.chap_user is None or access_.chap_secret is None:
+        account = _account(access_.chap_user, access_.chap_secret, of=access_.initiator)
+        if not renew or account is None:
             return ()
         found = Capture("targets", "s/^target //p", required=False)
-        argv = lio_programs.renew(_restorable(access_.initiator), access_.chap_user, access_.chap_secret)
+        argv = lio_programs.renew(str(_restorable(access_.initiator)), *account)
         return Step(argv, captures=(found,), silent=True), Step(lio_saved.save("", Captured("targets")), silent=True)
 
     def examine(self) -> tuple[Query[Any], ...]:
@@ -201,12 +211,18 @@ class Lio:
         return lio_fitness.rights(needs)
 
 
-_UNIT = Captured("registered")
-_NOT_REGISTERED = ("test", "-z", _UNIT)
+_SERVED = Captured("served")
 
 
-def _if_registered(argv: Argv, *, undo: Argv) -> Step:
-    return Step(argv, undo=undo, lies=True, unless=_NOT_REGISTERED, retry=_BUSY, silent=True)
+def _if_served(argv: Argv, *, undo: Argv) -> Step:
+    return Step(argv, undo=undo, lies=True, unless=("test", "-z", _SERVED), retry=_BUSY, silent=True)
+
+
+def _gone(export: Export) -> Argv:
+    """What keeps everybody from the LU: its target goes, or on a shared one its LUN."""
+    if export.shared:
+        return lio_programs.unbind_lun(export.target, export.lun, _name(export))
+    return lio_programs.remove_target(export.target)
 
 
 def _name(export: Export) -> Word:
@@ -222,24 +238,23 @@ def _save(export: Export) -> Step:
     return Step(lio_saved.save(_name(export), export.target), silent=True)
 
 
-def _account(user: str | None, access: Access) -> tuple[str, Word] | None:
+def _account(user: str | None, secret: Secret | None, *, of: str) -> tuple[str, Secret] | None:
     """LIO takes a secret that begins with NULL for none at all (iscsi_target_configfs.c)."""
-    if user is None or access.chap_secret is None:
+    if user is None or secret is None:
         return None
-    if access.chap_secret.value.startswith("NULL"):
-        raise InvalidValue(
-            f"the CHAP secret of {access.initiator} begins with NULL, which is none to LIO: choose another"
-        )
-    return user, access.chap_secret
+    if secret.value.startswith("NULL"):
+        raise InvalidValue(f"the CHAP secret of {of} begins with NULL, which is none to LIO: choose another")
+    return user, secret
 
 
-def _restorable(initiator: str) -> str:
-    """rtslib takes no name at boot that has not a dot in its naming authority (rtslib_fb/utils.py)."""
-    if initiator.startswith("iqn.") and initiator.partition(":")[0].count(".") < 3:
+def _restorable(name: Word) -> Word:
+    """rtslib brings back only iqn names with a dot in the naming authority (rtslib_fb/utils.py)."""
+    authority = name.partition(":")[0] if isinstance(name, str) else ""
+    if isinstance(name, str) and not (authority.startswith("iqn.") and authority.count(".") >= 3):
         raise InvalidValue(
-            f"{initiator}: LIO's rtslib brings back names with a dot after the date only, as in iqn.2026-11.com.example"
+            f"{name}: LIO brings back at boot only names like iqn.2026-11.com.example:name, with a dot after the date"
         )
-    return initiator
+    return name
 
 
 LIO = Lio()

@@ -13,14 +13,26 @@ Every program may be run again after any interruption: it makes what is missing,
 
 from remote.script import ROOT_SHELL, Argv, Word
 
-_HEAD = """\
+HEAD = """\
 core=/sys/kernel/config/target/core iscsi=/sys/kernel/config/target/iscsi
 die() { echo "$*" >&2; exit 1; }
 put() { printf '%s' "$2" >"$1" || die "the kernel does not take '$2' for $1"; }
-get() { v=; [ -r "$1" ] && { read -r v <"$1" || :; }; }
+get() { v=; { read -r v <"$1" || :; } 2>/dev/null; }
 unit_of() { unit=; for u in $core/iblock_*/"$1"; do [ -d "$u" ] && unit=$u; done; }
 serial_of() { get "$1/wwn/vpd_unit_serial"; case $v in *": "*) v=${v#*: } ;; *) v= ;; esac; }
 gone() { for d in "$@"; do [ -d "$d" ] && { rmdir "$d" || exit 1; }; done; :; }
+# The LU behind a LUN's place; nothing where the place is empty.
+behind() { lu=; for l in "$1"/*; do [ -h "$l" ] && { lu=`readlink -f "$l"`; lu=${lu##*/}; }; done; }
+# What the LU is on: a zvol by the name it has now, which need not be the one it had then.
+device_of() {
+    device=
+    block=
+    while read -r line; do
+        case $line in *"iBlock device: "*) block=${line#*iBlock device: }; block=${block%% *} ;; esac
+    done <"$1/info"
+    case $block in zd*) device=`/lib/udev/zvol_id "/dev/$block" 2>/dev/null` && device=/dev/zvol/$device ;; esac
+    [ -n "$device" ] || { get "$1/udev_path"; device=$v; }
+}
 unlink_in() { for l in "$1"/*; do [ -h "$l" ] && { rm "$l" || exit 1; }; done; :; }
 """
 
@@ -44,12 +56,18 @@ if [ -n "$unit" ]; then
     get "$unit/udev_path"; path=$v
     serial_of "$unit"
     if [ "$on" = 1 ] && [ -n "$v" ]; then
-        [ "$path" = "$device" ] || die "the LU $name is on $path, not on $device"
-        [ "$v" = "$serial" ] && exit 0
-        die "the LU $name has the serial number $v, not $serial"
+        [ "$v" = "$serial" ] || die "the LU $name has the serial number $v, not $serial"
+        wanted=$device
+        device_of "$unit"
+        [ "$path$device" = "$wanted$wanted" ] || die "the LU $name is on $device, and was made on $path: not $wanted"
+        exit 0
     fi
     gone "$unit" "${unit%/*}"
 fi
+for u in $core/iblock_*/*; do
+    get "$u/udev_path"
+    [ "$v" != "$device" ] || die "the LU ${u##*/} is to be on $device at the next boot: was its zvol renamed under it?"
+done
 n=$((0x${serial%"${serial#?????}"})) tries=0
 until mkdir "$core/iblock_$n" 2>/dev/null; do
     [ $((tries += 1)) -lt 1000 ] || die "no number is free under $core"
@@ -72,13 +90,18 @@ unit_of "$1"
 [ -z "$unit" ] || gone "$unit" "${unit%/*}"
 """
 
+_THEN = """\
+shift
+exec "$@"
+"""
+
 # Its device, and a failure where the LU also hangs on a target that is not the volume's own.
 _UNIT_SAME = """\
 name=$1 target=$2
 unit_of "$name"
 [ -n "$unit" ] || exit 0
-get "$unit/udev_path"
-echo "device $v"
+device_of "$unit"
+echo "device $device"
 for l in $iscsi/*.*/tpgt_*/lun/lun_*/*; do
     [ -h "$l" ] && [ "$l" -ef "$unit" ] || continue
     case $l in "$iscsi/$target/"*) continue ;; esac
@@ -97,9 +120,8 @@ fresh=
 put "$tpg/attrib/generate_node_acls" 0
 put "$tpg/attrib/demo_mode_write_protect" 1
 [ -z "$fresh$chap" ] || put "$tpg/attrib/authentication" "${chap:-0}"
-for portal in "$@"; do
-    [ -d "$tpg/np/$portal" ] || mkdir "$tpg/np/$portal" || exit 1
-done
+for np in "$tpg"/np/*; do [ -d "$np" ] && exit 0; done
+for portal in "$@"; do mkdir "$tpg/np/$portal" || exit 1; done
 """
 
 # Places that wait for this LUN, left by _LUN_GONE, are filled again.
@@ -124,10 +146,10 @@ for seen in "$tpg"/acls/*/lun_"$lun"; do
 done
 """
 
-# Secrets are files, read here and written by the shell itself: no argument list ever holds one. LIO keeps what is there
-# of an initiator's own unless told to renew it; "" as a user's name means none.
+# Secrets are files, read here and written by the shell itself: no argument list ever holds one. What is there of an
+# initiator's own is kept; "" as a user's name means none, and NULL is what LIO shows where an account was cleared.
 _ADMIT = """\
-target=$1 initiator=$2 renew=$3 user=$4 secret=$5 own_user=$6 own_secret=$7
+target=$1 initiator=$2 user=$3 secret=$4 own_user=$5 own_secret=$6
 acl=$iscsi/$target/tpgt_1/acls/$initiator
 [ -d "$acl" ] || mkdir "$acl" || exit 1
 account() {
@@ -136,7 +158,8 @@ account() {
     printf '%s' "$word" >"$acl/auth/password$1" || die "the kernel does not take the CHAP secret of $2"
 }
 get "$acl/auth/password"
-if [ -n "$user" ] && { [ -z "$v" ] || [ "$renew" = 1 ]; }; then account "" "$initiator" "$user" "$secret"; fi
+case $v in NULL*) v= ;; esac
+if [ -n "$user" ] && [ -z "$v" ]; then account "" "$initiator" "$user" "$secret"; fi
 [ -z "$own_user" ] || account _mutual "$target" "$own_user" "$own_secret"
 """
 
@@ -149,6 +172,7 @@ for acl in $iscsi/*.*/tpgt_*/acls/"$initiator"; do
     tpg=${acl%/acls/*} ours=
     for l in "$tpg"/lun/lun_*/xvm-*; do [ -h "$l" ] && ours=1; done
     [ -n "$ours" ] || continue
+    put "$tpg/attrib/authentication" 1
     put "$acl/auth/userid" "$user"
     printf '%s' "$word" >"$acl/auth/password" || die "the kernel does not take the CHAP secret of $initiator"
     target=${tpg%/tpgt_*}
@@ -161,13 +185,19 @@ target=$1 initiator=$2 lun=$3
 tpg=$iscsi/$target/tpgt_1
 seen=$tpg/acls/$initiator/lun_$lun
 [ -d "$seen" ] || mkdir "$seen" || exit 1
-for l in "$seen"/*; do [ -h "$l" ] && linked=1; done
-[ -n "${linked-}" ] || ln -s "$tpg/lun/lun_$lun" "$seen/lun_$lun" || exit 1
+linked=
+for l in "$seen"/*; do
+    [ -h "$l" ] || continue
+    [ "$l" -ef "$tpg/lun/lun_$lun" ] || die "$initiator sees another LUN as number $lun of $target: take it away first"
+    linked=1
+done
+[ -n "$linked" ] || ln -s "$tpg/lun/lun_$lun" "$seen/lun_$lun" || exit 1
 put "$seen/write_protect" 0
 """
 
 _ENABLE = """\
-put "$iscsi/$1/tpgt_1/enable" 1
+get "$iscsi/$1/tpgt_1/enable"
+[ "$v" = 1 ] || put "$iscsi/$1/tpgt_1/enable" 1
 """
 
 # The target as a whole: first nobody can log in any more, then all that hangs on it goes.
@@ -176,7 +206,8 @@ target=$iscsi/$1
 [ -d "$target" ] || exit 0
 for tpg in "$target"/tpgt_*; do
     [ -d "$tpg" ] || continue
-    put "$tpg/enable" 0
+    get "$tpg/enable"
+    [ "$v" = 0 ] || put "$tpg/enable" 0
     for acl in "$tpg"/acls/*; do
         [ -d "$acl" ] || continue
         for seen in "$acl"/lun_*; do [ -d "$seen" ] && { unlink_in "$seen"; gone "$seen"; }; done
@@ -189,202 +220,135 @@ done
 gone "$target"
 """
 
-# One LU off a target that stays. "keep": who saw it is remembered, by empty places that _LUN fills again.
+# One LU off a target that stays; a LUN of this number that is another LU's is left alone, and so are all ACLs. "keep":
+# who saw it is remembered, by empty places that _LUN fills again.
 _LUN_GONE = """\
-target=$1 lun=$2 keep=${3-}
+target=$1 lun=$2 name=$3 keep=${4-}
 tpg=$iscsi/$target/tpgt_1
-for acl in "$tpg"/acls/*; do
-    seen=$acl/lun_$lun
-    [ -d "$seen" ] || continue
-    unlink_in "$seen"
-    [ "$keep" = keep ] && continue
-    gone "$seen"
-    for other in "$acl"/lun_*; do [ -d "$other" ] && continue 2; done
-    read -r session <"$acl/info"
-    case $session in "No active"*) gone "$acl" ;; esac
-done
 place=$tpg/lun/lun_$lun
 [ -d "$place" ] || exit 0
+behind "$place"
+case $lu in "" | "$name") ;; *) exit 0 ;; esac
+for seen in "$tpg"/acls/*/lun_"$lun"; do
+    [ -d "$seen" ] || continue
+    for l in "$seen"/*; do [ -h "$l" ] && [ ! "$l" -ef "$place" ] && continue 2; done
+    unlink_in "$seen"
+    [ "$keep" = keep ] || gone "$seen"
+done
 unlink_in "$place"
 [ "$keep" = keep ] || gone "$place"
 """
 
+# "own": the target serves this LU alone, so its ACL goes as well.
 _UNMAP = """\
-target=$1 initiator=$2 lun=$3
-acl=$iscsi/$target/tpgt_1/acls/$initiator
+target=$1 initiator=$2 lun=$3 name=$4 own=$5
+tpg=$iscsi/$target/tpgt_1
+acl=$tpg/acls/$initiator
 [ -d "$acl" ] || exit 0
+behind "$tpg/lun/lun_$lun"
+case $lu in "" | "$name") ;; *) exit 0 ;; esac
 [ -d "$acl/lun_$lun" ] && { unlink_in "$acl/lun_$lun"; gone "$acl/lun_$lun"; }
-for other in "$acl"/lun_*; do [ -d "$other" ] && exit 0; done
-gone "$acl"
+[ -z "$own" ] || gone "$acl"
 """
 
-# Rows of fields with a TAB between them; an empty field is "-". Without arguments, of everything.
-_LOOK = """\
-row() { k=$1; shift; printf '%s' "$k"; for f in "$@"; do printf '\\t%s' "${f:--}"; done; echo; }
-unit_row() {
-    kind=${1%/*} kind=${kind##*/}
-    get "$1/enable"; on=$v
-    get "$1/udev_path"; path=$v
-    serial_of "$1"; serial=$v
-    read_only=
-    size=
-    while read -r line; do
-        case $line in *readonly:*) read_only=${line##*readonly: } ;; esac
-        case $line in
-        *"iBlock device: "*)
-            size=${line#*iBlock device: }
-            get "/sys/class/block/${size%% *}/size"
-            size=$((v * 512))
-            ;;
-        *" Size: "*) size=${line#* Size: }; size=${size%% *} ;;
-        esac
-    done <"$1/info"
-    row unit "${1##*/}" "${kind%_*}" "$serial" "$on" "$size" "$read_only" "$path"
-}
-session_rows() {
-    for acl in "$1"/acls/*; do
-        [ -r "$acl/info" ] && read -r line <"$acl/info" || continue
-        case $line in "InitiatorName: "*) row session "$2" "${line#InitiatorName: }" acl ;; esac
-    done
-    [ -r "$1/dynamic_sessions" ] || return 0
-    tr '\\000' '\\n' <"$1/dynamic_sessions" | while read -r line; do
-        [ -z "$line" ] || row session "$2" "$line" open
-    done
-}
-unit_behind() {
-    behind=
-    for l in "$1"/*; do [ -h "$l" ] && { behind=$(readlink -f "$l"); behind=${behind##*/}; }; done
-}
-view_rows() {
-    for acl in "$1"/acls/*; do
-        [ -d "$acl" ] || continue
-        get "$acl/auth/userid"; user=$v
-        any=
-        for seen in "$acl"/lun_*; do
-            [ -d "$seen" ] || continue
-            any=1
-            place=
-            for l in "$seen"/*; do [ -h "$l" ] && place=$l; done
-            behind=
-            [ -z "$place" ] || unit_behind "$place"
-            get "$seen/write_protect"
-            row view "$2" "${acl##*/}" "${seen##*/lun_}" "$behind" "$v" "$user"
-        done
-        [ -n "$any" ] || row view "$2" "${acl##*/}" "" "" "" "$user"
-    done
-}
-target_rows() {
-    name=${1##*/}
-    for tpg in "$1"/tpgt_*; do
-        [ -d "$tpg" ] || continue
-        get "$tpg/enable"; on=$v
-        get "$tpg/attrib/authentication"; chap=$v
-        get "$tpg/attrib/generate_node_acls"
-        row target "$name" "${tpg##*/tpgt_}" "$on" "$chap" "$v"
-        for np in "$tpg"/np/*; do [ -d "$np" ] && row portal "$name" "${np##*/}"; done
-        for place in "$tpg"/lun/lun_*; do
-            [ -d "$place" ] || continue
-            unit_behind "$place"
-            row lun "$name" "${place##*/lun_}" "$behind"
-        done
-        view_rows "$tpg" "$name"
-        session_rows "$tpg" "$name"
-    done
-}
-[ -d $core ] || die "the kernel's LIO target is not there: load target_core_mod and iscsi_target_mod"
-if [ $# -gt 0 ]; then
-    unit=
-    [ -z "$1" ] || unit_of "$1"
-    [ -z "$unit" ] || unit_row "$unit"
-    [ -z "$2" ] || [ ! -d "$iscsi/$2" ] || target_rows "$iscsi/$2"
-else
-    for u in $core/*_*/*; do [ -d "$u/wwn" ] && unit_row "$u"; done
-    for t in $iscsi/*.*; do [ -d "$t" ] && target_rows "$t"; done
-fi
-:
+# Was it served when it was last seen? Its LU or its place is there.
+_SERVED = """\
+name=$1 target=$2 lun=$3
+unit_of "$name"
+behind "$iscsi/$target/tpgt_1/lun/lun_$lun"
+[ -n "$unit" ] || { [ -d "$iscsi/$target/tpgt_1/lun/lun_$lun" ] && [ -z "$lu" ]; } || exit 0
+echo served
+"""
+
+# After a boot that could not restore the LU of a target of its own, its ACLs have lost their places as well.
+_MAP_ALL = """\
+target=$1 lun=$2
+tpg=$iscsi/$target/tpgt_1
+for acl in "$tpg"/acls/*; do
+    [ -d "$acl" ] || continue
+    for seen in "$acl"/lun_*; do [ -d "$seen" ] && continue 2; done
+    mkdir "$acl/lun_$lun" && ln -s "$tpg/lun/lun_$lun" "$acl/lun_$lun/lun_$lun" || exit 1
+done
 """
 
 
-def _program(text: str, name: str, *arguments: Word) -> Argv:
-    return (ROOT_SHELL, "-c", _HEAD + text, name, *arguments)
+def program(text: str, name: str, *arguments: Word) -> Argv:
+    """A program of ours for the node's shell, run with rights as a whole; ``name`` says what it does."""
+    return (ROOT_SHELL, "-c", HEAD + text, name, *arguments)
 
 
 def make_unit(name: Word, device: str, *, serial: Word, guid: Word) -> Argv:
     """A block device as an LU with this serial number and thus this GUID; nothing where it is there already."""
-    return _program(_UNIT, "lio-make-unit", name, device, serial, guid)
+    return program(_UNIT, "lio-make-unit", name, device, serial, guid)
 
 
 def remove_unit(name: Word) -> Argv:
     """Take an LU away; fails while a LUN is bound to it."""
-    return _program(_UNIT_GONE, "lio-remove-unit", name)
+    return program(_UNIT_GONE, "lio-remove-unit", name)
+
+
+def remove_unit_then(name: Word, after: Argv) -> Argv:
+    """The same, and then another command."""
+    return program(_UNIT_GONE + _THEN, "lio-remove-unit", name, *after)
 
 
 def unit_device(name: Word, target: Word) -> Argv:
     """Print ``device PATH`` of an LU; fails where another target serves it too."""
-    return _program(_UNIT_SAME, "lio-unit-device", name, target)
+    return program(_UNIT_SAME, "lio-unit-device", name, target)
 
 
 def make_target(target: Word, portals: tuple[str, ...], *, chap: bool) -> Argv:
     """A target, not enabled yet, that lets in nobody without an ACL. CHAP is never turned off on one that was there."""
-    return _program(_TARGET, "lio-make-target", target, "1" if chap else "", *portals)
+    return program(_TARGET, "lio-make-target", target, "1" if chap else "", *portals)
 
 
 def bind_lun(target: Word, lun: Word, name: Word) -> Argv:
     """An LU as a LUN of a target; seen by no initiator but those that are remembered to have seen it."""
-    return _program(_LUN, "lio-bind-lun", target, lun, name)
+    return program(_LUN, "lio-bind-lun", target, lun, name)
 
 
-def admit(
-    target: Word, initiator: str, *, renew: bool = False, chap: tuple[str, Word] | None, own: tuple[str, Word] | None
-) -> Argv:
+def admit(target: Word, initiator: str, *, chap: tuple[str, Word] | None, own: tuple[str, Word] | None) -> Argv:
     """An initiator's ACL, with what it must know, and what the target proves itself with."""
     accounts = (*(chap or ("", "")), *(own or ("", "")))
-    return _program(_ADMIT, "lio-admit", target, initiator, str(int(renew)), *accounts)
+    return program(_ADMIT, "lio-admit", target, initiator, *accounts)
 
 
 def renew(initiator: str, user: str, secret: Word) -> Argv:
     """Set what an initiator must know, everywhere; prints ``target NAME`` for each target it was set on."""
-    return _program(_RENEW, "lio-renew-secret", initiator, user, secret)
+    return program(_RENEW, "lio-renew-secret", initiator, user, secret)
 
 
 def map_lun(target: Word, initiator: str, lun: Word) -> Argv:
     """Let an initiator see a LUN, under the same number."""
-    return _program(_MAP, "lio-map-lun", target, initiator, lun)
+    return program(_MAP, "lio-map-lun", target, initiator, lun)
 
 
 def enable(target: Word) -> Argv:
     """Let initiators log in."""
-    return _program(_ENABLE, "lio-enable", target)
+    return program(_ENABLE, "lio-enable", target)
 
 
 def remove_target(target: Word) -> Argv:
     """Drop a target's sessions, and take away all of it."""
-    return _program(_TARGET_GONE, "lio-remove-target", target)
+    return program(_TARGET_GONE, "lio-remove-target", target)
 
 
-def unbind_lun(target: Word, lun: Word, *, keep_places: bool = False) -> Argv:
-    """Take a LUN off a target that stays. ``keep_places``: remember which initiators saw it."""
+def unbind_lun(target: Word, lun: Word, name: Word, *, keep_places: bool = False) -> Argv:
+    """Take an LU's LUN off a target that stays. ``keep_places``: remember which initiators saw it."""
     keep = ("keep",) if keep_places else ()
-    return _program(_LUN_GONE, "lio-unbind-lun", target, lun, *keep)
+    return program(_LUN_GONE, "lio-unbind-lun", target, lun, name, *keep)
 
 
-def unmap_lun(target: Word, initiator: str, lun: Word) -> Argv:
-    """Take a LUN away from one initiator, and its ACL with the last."""
-    return _program(_UNMAP, "lio-unmap-lun", target, initiator, lun)
+def unmap_lun(target: Word, initiator: str, lun: Word, name: Word, *, shared: bool) -> Argv:
+    """Take an LU's LUN away from one initiator, and its ACL on a target of the LU's own."""
+    return program(_UNMAP, "lio-unmap-lun", target, initiator, lun, name, "" if shared else "own")
 
 
-def look(*name_and_target: Word) -> Argv:
-    """Print rows about an LU and a target, or about all there are."""
-    return _program(_LOOK, "lio-look", *name_and_target)
+def was_served(name: Word, target: Word, lun: Word) -> Argv:
+    """Print ``served`` if the LU is there, or a place that remembers it."""
+    return program(_SERVED, "lio-was-served", name, target, lun)
 
 
-_BY_GUID = """\
-name=
-case $1 in 6001405*) name=xvm-`echo "${1#6001405}" | tr A-F a-f` ;; esac
-set -- "$name" "$2"
-"""
-
-
-def look_by_guid(guid: Word, target: Word) -> Argv:
-    """The same, of the LU with a GUID."""
-    return _program(_BY_GUID + _LOOK, "lio-look-by-guid", guid, target)
+def map_all(target: Word, lun: Word) -> Argv:
+    """Let every initiator that a target knows, and that sees nothing there, see its LUN."""
+    return program(_MAP_ALL, "lio-map-all", target, lun)

@@ -73,15 +73,14 @@ class Rows:
         left = [one for one in self.seen if one.target == target and one.unit is None and (one.lun is not None or bare)]
         return tuple(View(index, one.initiator, target, one.lun) for index, one in enumerate(left))
 
-    def exported(self, unit: LogicalUnit | None, lun: str | None) -> Exported:
+    def exported(self, unit: LogicalUnit | None) -> Exported:
         """One volume's export, of a listing of its target only."""
         views = self.views(unit) if unit else ()
         target = next(iter(self.targets()), None)
-        if not views and target:
-            views = tuple(view for view in self.waiting(target.name) if view.lun is None or str(view.lun) == lun)
+        waiting = self.waiting(target.name) if target else ()
         if unit and any(one.read_only for one in self.seen if one.unit == unit.alias):
             unit = replace(unit, read_only=True)
-        return Exported(unit, views, target, next(iter(self.setups), None), self.groups())
+        return Exported(unit, views, target, next(iter(self.setups), None), self.groups(), waiting)
 
     def everything(self) -> Everything:
         """All that the node exports."""

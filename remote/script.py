@@ -186,9 +186,11 @@ def masked(argv: Argv) -> str:
 
     The word after a program says what it does.
     """
-    if argv[1:2] == ("-c",):
-        return f"{argv[0]} -c '...' {masked(argv[3:])}".rstrip()
-    return " ".join(word if isinstance(word, str) and shlex.quote(word) == word else _shown(word) for word in argv)
+    words = zip(("", *argv), argv, strict=False)
+    return " ".join("'...'" if before in _PROGRAM_NEXT else _shown(word) for before, word in words)
+
+
+_PROGRAM_NEXT = frozenset({"-c", "-Ic"})
 
 
 def _shown(word: Word) -> str:

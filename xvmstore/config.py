@@ -1,5 +1,6 @@
 """The configuration file: TOML into typed values; every error names file and key."""
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -182,6 +183,7 @@ def _check_node(where: str, node: Node, file: _File) -> None:
         _check_portal(where, "portals", portal)
     for address in node.listen:
         _check_portal(where, "listen", address)
+        _check_address(where, address)
     for dom0 in node.default_dom0s:
         if dom0 not in file.dom0s:
             raise ConfigError(f"{where}: default_dom0s: there is no [dom0s.{dom0}]")
@@ -195,6 +197,8 @@ def _check_backend(where: str, node: Node) -> None:
     backend = releases[node.system]
     if node.layout not in backend.layouts:
         raise ConfigError(f'{where}: release {node.system} cannot do layout {node.layout}: use "shared-target"')
+    if node.lun > backend.largest_lun:
+        raise ConfigError(f"{where}: lun: backend {node.backend} takes 0 to {backend.largest_lun}")
     others = {key for releases in BACKENDS.values() for one in releases.values() for key in one.options}
     for key in sorted(others - backend.options):
         if getattr(node, key):
@@ -228,3 +232,14 @@ def _check_portal(where: str, key: str, portal: str) -> None:
     match = _PORTAL.match(portal)
     if not match or not 0 < int(match[2]) < 65536:
         raise ConfigError(f"{where}: {key}: {portal!r} is no ADDRESS:PORT (IPv6 in brackets)")
+
+
+def _check_address(where: str, portal: str) -> None:
+    """What a kernel can listen on: no host's name, no port with a zero in front."""
+    address, _, port = portal.rpartition(":")
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+    except ValueError as error:
+        raise ConfigError(f"{where}: listen: {error}") from error
+    if port.startswith("0"):
+        raise ConfigError(f"{where}: listen: {portal!r}: write the port without a zero in front")

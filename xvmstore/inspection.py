@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from iscsi.backend import Everything, Exported
@@ -33,7 +34,21 @@ def answer(node: StorageNode, name: VolumeName, answers: Sequence[Answer[Any]]) 
 def _read(node: StorageNode, found: Zvol, answers: Sequence[Answer[Any]]) -> Exported:
     count = len(node.backend.inspect("", ""))
     parts = [part.get() for part in answers[1 : 1 + count]]
-    return node.backend.read(parts, node.backend.device(found.dataset), found.ours.get("lun"))
+    exported = node.backend.read(parts, node.backend.device(found.dataset))
+    return _with_waiting(node, found, exported)
+
+
+def _with_waiting(node: StorageNode, found: Zvol, exported: Exported) -> Exported:
+    """Views that wait for this volume's LU: under its LUN, or, on a target of its own, under none.
+
+    While they do, the LU is not served to them, though it may be there.
+    """
+    lun = found.ours.get("lun")
+    mine = [view for view in exported.waiting if str(view.lun) == lun or (view.lun is None and not node.shared)]
+    if exported.views or not mine:
+        return exported
+    unit = replace(exported.unit, state="waited for") if exported.unit else None
+    return replace(exported, unit=unit, views=tuple(mine))
 
 
 def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
@@ -155,11 +170,9 @@ def list_answer(node: StorageNode, answers: Sequence[Answer[Any]]) -> tuple[tupl
 
 
 def _exported(node: StorageNode, found: Zvol, everything: Everything) -> Exported:
-    path, guid, lun = node.backend.device(found.dataset), found.ours.get("guid", "").upper(), found.ours.get("lun")
+    path, guid = node.backend.device(found.dataset), found.ours.get("guid", "").upper()
     unit = next((unit for unit in everything.units if unit.path == path), None)
     target = next((target for target in everything.targets if target.name == found.ours["target"]), None)
+    waiting = everything.waiting.get(found.ours["target"], ())
     views = everything.views.get(guid, ())
-    if not views and target is not None:
-        waiting = everything.waiting.get(target.name, ())
-        views = tuple(view for view in waiting if view.lun is None or str(view.lun) == lun)
-    return Exported(unit, views, target, None, everything.host_groups)
+    return _with_waiting(node, found, Exported(unit, views, target, None, everything.host_groups, waiting))

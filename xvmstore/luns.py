@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from iscsi.backend import Export
-from remote.host import guest_lock
 from remote.script import Step
 from storage import zvol
 from storage.names import VolumeName
@@ -20,7 +19,7 @@ def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) ->
     export = node.with_own_secret(node.recorded(name))
     record = (zvol.set_property(dataset, zvol.GUID, export.guid),) if backend.chooses_guid else ()
     return Plan.of(
-        guest_lock(name.guest),
+        node.lock(name.guest),
         ("identity", (node.identity(name),)),
         ("same unit", backend.same_unit(export)),
         ("not destroyed", (zvol.not_destroying(dataset),)),
@@ -55,7 +54,7 @@ def plan_unexport(
         watch = (access.initiator,)
     gone = node.backend.withdraw_from(exported, access) if access else node.backend.withdraw(exported)
     return Plan.of(
-        guest_lock(name.guest),
+        node.lock(name.guest),
         ("identity", (node.identity(name),)),
         ("same unit", node.backend.same_unit(exported)),
         ("in use", () if force else not_in_use(node, exported, watch)),

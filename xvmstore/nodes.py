@@ -11,8 +11,8 @@ from iscsi.backend import Access, Backend, Export, Needs
 from iscsi.backends import BACKENDS
 from remote.address import SshAddress
 from remote.errors import ConfigError
-from remote.host import Host, Outcome, Shell
-from remote.script import Captured, Query, Secret, Step, Word
+from remote.host import Host, Outcome, Shell, guest_lock
+from remote.script import Captured, Lock, Query, Secret, Step, Word
 from storage import names, zvol
 from storage.names import VolumeName
 from xvmstore import secret_files
@@ -57,6 +57,11 @@ class StorageNode:
     def shared(self) -> bool:
         """All volumes behind one target."""
         return self.settings.layout == "shared-target"
+
+    def lock(self, guest: str, *others: str) -> Lock:
+        """The lock for a change of these guests' disks; what is on a shared target changes one after the other."""
+        target = (iscsi_names.iqn(self.settings.target),) if self.shared and self.settings.target else ()
+        return guest_lock(guest, *others, *target)
 
     def parent(self, guest: str) -> str:
         """A guest's dataset."""

@@ -18,7 +18,7 @@ from remote.errors import (
     Refused,
     StepFailed,
 )
-from remote.host import Answer, Outcome, guest_lock, user_name
+from remote.host import Answer, Outcome, user_name
 from remote.script import Captured, Query, Word
 from storage import zvol
 from storage.names import VolumeName, human, volume_size
@@ -81,7 +81,7 @@ def plan_create(
         quarantine.not_freed(node.settings.base, identity.lun, unless_at=identity.freed),
     )
     return Plan.of(
-        guest_lock(name.guest),
+        node.lock(name.guest),
         ("parents", (*zvol.make_parents(node.settings.base, name.guest), zvol.destroy_half_made(dataset))),
         ("lun free", lun_free if node.shared else ()),
         ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
@@ -201,7 +201,7 @@ def plan_resize(node: StorageNode, name: VolumeName, size: int, *, force: bool =
     backend, exported = node.backend, node.recorded(name, size=str(size))
     volsize = zvol.set_property(node.dataset(name), "volsize", str(size + backend.head))
     return Plan.of(
-        guest_lock(name.guest),
+        node.lock(name.guest),
         *_known(node, name, exported),
         ("not smaller", () if force else (zvol.not_smaller(size + backend.head),)),
         ("size", (zvol.grow_only(volsize, size + backend.head),)),
@@ -236,7 +236,7 @@ def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, watch: 
         zvol.set_property(dataset, zvol.VDEV, Captured("free"), back=Captured("vdev")),
     )
     return Plan.of(
-        guest_lock(name.guest, new.guest),
+        node.lock(name.guest, new.guest),
         *_known(node, name, exported),
         ("in use", luns.not_in_use(node, exported, watch)),
         ("record", (zvol.set_property(dataset, zvol.RENAMED, str(name)),)),
@@ -279,15 +279,15 @@ def _finish_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, outc
     there, export = inspection.answer(node, new, outcome.answers), node.recorded(new)
     waits = bool(there.dom0s)
     plan = Plan.of(
-        guest_lock(name.guest, new.guest),
+        node.lock(name.guest, new.guest),
         *_known(node, new, export),
-        ("unit", node.backend.resume(export) if waits else ()),
+        ("unit", node.backend.resume(export, waits=waits)),
         *_after_rename(node, name, new),
         settled="unit",
     ).without_undo()
     ended = node.run(plan, then=inspection.questions(node, new))
     raise_failure(node, new, plan, ended)
-    return confirmed(node, new, ended, made="renamed", expect=Expected(exported=waits))
+    return confirmed(node, new, ended, made="renamed", expect=Expected(exported=waits, dom0s=there.dom0s))
 
 
 def plan_destroy(
@@ -304,7 +304,7 @@ def plan_destroy(
     tidy = (zvol.destroy_if_empty(node.parent(name.guest)),)
     freed = (quarantine.set_free(node.settings.base, exported.lun, now=int(time.time())),) if node.shared else ()
     return Plan.of(
-        guest_lock(name.guest),
+        node.lock(name.guest),
         # First of all what an earlier run, cut off after its last disk had gone, may have left.
         ("tidy", tidy),
         ("identity", (node.identity(name),)),

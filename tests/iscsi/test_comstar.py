@@ -123,10 +123,10 @@ def test_checks_and_changes_of_one_volume() -> None:
 def test_reads_one_export() -> None:
     """sbdadm answers with all LUs: the one on this path counts."""
     other, ours = LogicalUnit("6" * 32, "Online", path="/x"), LogicalUnit(GUID, "Online", path=PATH)
-    assert Exported(ours, (), None, None, ()) == SBDADM_COMSTAR.read(((other, ours), (), (), (), ()), PATH, "0")
-    assert Exported(None, (), None, None, ()) == SBDADM_COMSTAR.read(((other,), (), (), (), ()), PATH, "0")
+    assert Exported(ours, (), None, None, ()) == SBDADM_COMSTAR.read(((other, ours), (), (), (), ()), PATH)
+    assert Exported(None, (), None, None, ()) == SBDADM_COMSTAR.read(((other,), (), (), (), ()), PATH)
     remembered = LogicalUnit(GUID, "unregistered")
-    assert Exported(remembered, (), None, None, ()) == STMFADM_COMSTAR.read(((remembered,), (), (), (), ()), PATH, "0")
+    assert Exported(remembered, (), None, None, ()) == STMFADM_COMSTAR.read(((remembered,), (), (), (), ()), PATH)
 
 
 def test_questions() -> None:

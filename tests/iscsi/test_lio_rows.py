@@ -20,7 +20,7 @@ LOGIN = f"session\t{TARGET}\t{XEN1}\tacl\n"
 
 def test_one_volume() -> None:
     """LU, target, who may see it and who is logged in; the GUID is what LIO tells initiators."""
-    found = parse_look(UNIT + SERVED + SEEN + LOGIN).exported(parse_look(UNIT).units[0], "0")
+    found = parse_look(UNIT + SERVED + SEEN + LOGIN).exported(parse_look(UNIT).units[0])
 
     assert found.unit is not None
     assert found.target is not None
@@ -51,7 +51,7 @@ def test_a_target_that_lets_everybody_in() -> None:
 def test_write_protected_for_one() -> None:
     """A mapping that is read-only makes the LU so, for whoever looks at the volume."""
     rows = parse_look(UNIT + SERVED + SEEN.replace("\t0\tdom0", "\t1\tdom0"))
-    unit = rows.exported(rows.units[0], "0").unit
+    unit = rows.exported(rows.units[0]).unit
     assert unit is not None
     assert unit.read_only
 
@@ -63,16 +63,15 @@ def test_write_protected_for_one() -> None:
         (f"lun\t{TARGET}\t0\t-\nview\t{TARGET}\t{XEN1}\t0\t-\t0\tdom0\n", (View(0, XEN1, TARGET, 0),)),
         # A boot without the pool: the target and its ACLs came back, the LUN did not.
         (f"view\t{TARGET}\t{XEN1}\t-\t-\t-\tdom0\n", (View(0, XEN1, TARGET, None),)),
-        # Another LUN's place on a shared target, and an initiator that sees other LUNs there.
-        (f"lun\t{TARGET}\t7\t-\nview\t{TARGET}\t{XEN1}\t7\t-\t0\tdom0\n", ()),
+        # An initiator that sees other LUNs of a shared target waits for none.
         (f"lun\t{TARGET}\t7\txvm-other\nview\t{TARGET}\t{XEN1}\t-\t-\t-\tdom0\n", ()),
     ],
-    ids=["rename", "boot", "other place", "shared"],
+    ids=["rename", "boot", "shared"],
 )
 def test_who_waits_for_an_lu_that_has_gone(rows: str, seen: tuple[View, ...]) -> None:
     """What COMSTAR keeps as views is read off the places that are left."""
     text = f"target\t{TARGET}\t1\t1\t1\t0\n{rows}"
-    assert seen == parse_look(text).exported(None, "0").views
+    assert seen == parse_look(text).exported(None).waiting
 
 
 @pytest.mark.parametrize(

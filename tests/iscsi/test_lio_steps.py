@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from iscsi import lio_fitness, lio_programs, lio_saved
+from iscsi import lio_fitness, lio_look, lio_programs, lio_saved
 from iscsi.backend import Access, Export
 from iscsi.lio import LIO
 from remote.errors import InvalidValue
@@ -33,7 +33,13 @@ RENAME = Step(("zfs", "rename", "tank/xvm/web1/root", "tank/xvm/web2/root"))
 
 def _steps() -> Iterator[Step]:
     for export in (EXPORT, SHARED):
-        yield from (*LIO.make(export), *LIO.restore(export), *LIO.resume(export), *LIO.publish(export, [DOM0]))
+        yield from (
+            *LIO.make(export),
+            *LIO.restore(export),
+            *LIO.resume(export, waits=True),
+            *LIO.resume(export, waits=False),
+            *LIO.publish(export, [DOM0]),
+        )
         yield from (*LIO.same_unit(export), *LIO.not_in_use(export), *LIO.withdraw(export))
         yield from (*LIO.withdraw_from(export, DOM0), *LIO.resize(export), *LIO.admit(DOM0, renew=True))
         yield from LIO.move(export, RENAME, dataset="tank/xvm/web2/root", alias="web2/root")
@@ -60,6 +66,14 @@ def test_who_reaches_it_goes_before_it_does() -> None:
     assert ["lio-unbind-lun", "lio-remove-unit", "lio-save"] == _verbs(LIO.withdraw(SHARED))
 
 
+def test_an_undone_volume_is_forgotten_for_the_next_boot() -> None:
+    """The first thing made is the last taken back, and after it the saved configuration is put right."""
+    unit = next(step for step in LIO.make(EXPORT) if _verb(step.argv) == "lio-make-unit")
+    assert unit.undo is not None
+    assert ("lio-remove-unit", "lio-save") == (_verb(unit.undo), _verb(unit.undo[5:]))
+    assert [None] == [step.undo for step in LIO.publish(EXPORT, [DOM0]) if _verb(step.argv) == "lio-save"]
+
+
 def test_undo_never_takes_a_shared_target() -> None:
     """It serves others: only the LUN is taken off it."""
     undone = [_verb(step.undo) for step in LIO.publish(SHARED, [DOM0]) if step.undo]
@@ -70,9 +84,8 @@ def test_undo_never_takes_a_shared_target() -> None:
 def test_a_rename_that_fails_is_turned_back_in_reverse() -> None:
     """Off, rename, on; each undo is the step on the other side."""
     steps = LIO.move(EXPORT, RENAME, dataset="tank/xvm/web2/root", alias="web2/root")
-    assert ["lio-look", "lio-unbind-lun", "lio-remove-unit", "zfs", "lio-make-unit", "lio-bind-lun", "lio-save"] == (
-        _verbs(steps)
-    )
+    off, on = ["lio-unbind-lun", "lio-remove-unit"], ["lio-make-unit", "lio-bind-lun"]
+    assert ["lio-was-served", *off, "zfs", *on, "lio-save"] == _verbs(steps)
     undos = [_verb(step.undo) for step in steps if step.undo]
     assert ["lio-bind-lun", "lio-make-unit", "lio-remove-unit", "lio-unbind-lun"] == undos
     assert steps[2].undo is not None
@@ -104,20 +117,27 @@ def test_secrets_are_files() -> None:
     assert 1 == script.count("twelve-characters") == script.count("another-secret")
     with pytest.raises(InvalidValue, match="begins with NULL"):
         LIO.publish(EXPORT, [replace(DOM0, chap_secret=Secret("NULL-secret-12"))])
+    with pytest.raises(InvalidValue, match="begins with NULL"):
+        LIO.publish(replace(EXPORT, own_chap=("san", Secret("NULL-secret-12"))), [DOM0])
+    with pytest.raises(InvalidValue, match="begins with NULL"):
+        LIO.admit(replace(DOM0, chap_secret=Secret("NULL-secret-12")), renew=True)
 
 
 def test_a_name_that_would_not_come_back() -> None:
     """rtslib restores only names with a dot in the naming authority: others are refused before they are sent."""
     with pytest.raises(InvalidValue, match="dot after the date"):
         LIO.publish(EXPORT, [replace(DOM0, initiator="iqn.2026-11.test:dom0")])
-    assert LIO.publish(EXPORT, [replace(DOM0, initiator="eui.02004567A425678D")])
+    with pytest.raises(InvalidValue, match="dot after the date"):
+        LIO.publish(EXPORT, [replace(DOM0, initiator="eui.02004567A425678D")])
+    with pytest.raises(InvalidValue, match="dot after the date"):
+        LIO.publish(replace(SHARED, target="iqn.2026-11.example:san"), [DOM0])
 
 
 PROGRAMS = {
-    f"{module.__name__}.{name}": (lio_programs._HEAD if module is lio_programs else "") + text
-    for module in (lio_programs, lio_fitness)
+    f"{module.__name__}.{name}": (lio_programs.HEAD if module is not lio_fitness else "") + text
+    for module in (lio_programs, lio_look, lio_fitness)
     for name, text in vars(module).items()
-    if name.isupper() and name != "_HEAD" and isinstance(text, str) and "\n" in text
+    if name.isupper() and name != "HEAD" and isinstance(text, str) and "\n" in text
 }
 
 

@@ -6,7 +6,7 @@ The lab is set back first, and left with what the listings show.
 import tempfile
 from pathlib import Path
 
-from iscsi import lio_programs
+from iscsi import lio_look
 from tests.lab.live import Dom0, LabNode
 from vagrant.lab.run import Lab
 
@@ -73,7 +73,7 @@ def main() -> None:
         text = head + "\n".join(_case(node, command) for command in ZFS)
         (CAPTURED / "openzfs" / f"zfs-zpool-{version}.txt").write_text(text)
         (CAPTURED / "lio").mkdir(exist_ok=True)
-        rows = node.on_node(*map(str, lio_programs.look())).stdout
+        rows = node.on_node(*map(str, lio_look.look())).stdout
         (CAPTURED / "lio" / "look-debian12-6.1-all.txt").write_text(rows)
 
 

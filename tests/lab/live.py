@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from iscsi import lio_programs
+from iscsi import lio_look
 from iscsi.lio_rows import Rows, parse_look
 from tests.contract.node import Node
 from vagrant.lab.machine import Machine
@@ -60,7 +60,7 @@ class LabNode(Node):
         return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
 
     def _rows(self) -> Rows:
-        return parse_look(self.on_node(*map(str, lio_programs.look())).stdout)
+        return parse_look(self.on_node(*map(str, lio_look.look())).stdout)
 
     def units(self) -> dict[str, str]:
         """Every backstore of LIO."""
@@ -77,7 +77,7 @@ class LabNode(Node):
         counted = ("used", "available", "snapshots_changed", "compressratio", "written", "logicalused")
         kept = "\n".join(line for line in datasets.splitlines() if not line.split("\t")[1].startswith(counted))
         saved = self.on_node("cat", "/etc/rtslib-fb-target/saveconfig.json").stdout
-        return kept, self.on_node(*map(str, lio_programs.look())).stdout, saved
+        return kept, self.on_node(*map(str, lio_look.look())).stdout, saved
 
     def ask_no_chap(self, target: str) -> None:
         """As an admin might, with targetcli."""

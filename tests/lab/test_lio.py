@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from iscsi import lio_programs
 from tests.lab.live import LabNode
 
 SAVED = "/etc/rtslib-fb-target/saveconfig.json"
@@ -181,3 +184,117 @@ def test_the_systems_ssh(node: LabNode, guest: str, tmp_path: Path) -> None:
         for words in (f"volume create {guest}/root --size 1G", "volume list", f"volume destroy {guest}/root")
     ]
     assert [(0, "")] * 3 == [(one.exit, one.err) for one in said]
+
+
+SHARED = "iqn.2026-11.org.xvmstore:shared"
+
+
+@pytest.fixture
+def shared(node: LabNode, tmp_path: Path) -> Path:
+    """The configuration with one target for all."""
+    return node.variant(tmp_path, node=f'layout = "shared-target"\ntarget = "{SHARED}"')
+
+
+def test_another_ones_lun_of_a_shared_target(node: LabNode, shared: Path, guest: str) -> None:
+    """A LUN that somebody gave to another LU by hand, of the number recorded for ours, outlives all we do to ours."""
+    made = node.xvm("volume", "create", f"{guest}/root", "--size", "1G", "--json", config=shared).json
+    assert 0 == node.xvm("lun", "unexport", f"{guest}/root", config=shared).exit
+    tpg = f"/iscsi/{SHARED}/tpg1"
+    node.shell(
+        f"set -e; truncate -s 16M /var/lib/other-{guest}.img\n"
+        f"targetcli /backstores/fileio create other-{guest} /var/lib/other-{guest}.img\n"
+        f"targetcli {tpg}/luns create /backstores/fileio/other-{guest} lun={made['lun']} add_mapped_luns=false\n"
+        f"targetcli {tpg}/acls/{node.initiator} create {made['lun']} {made['lun']} write_protect=1\n"
+    )
+    mapped = f"/sys/kernel/config/target/iscsi/{SHARED}/tpgt_1/acls/{node.initiator}/lun_{made['lun']}"
+    said = [
+        node.xvm(*words.split(), config=shared)
+        for words in (
+            f"lun export {guest}/root",
+            f"lun unexport {guest}/root --dom0 xen1 --force",
+            f"lun unexport {guest}/root --force",
+            f"volume destroy {guest}/root",
+        )
+    ]
+
+    assert [1, 0, 0, 0] == [min(one.exit, 1) for one in said], [one.err for one in said]
+    assert "LUN already in use" in said[0].err
+    lun = f"/sys/kernel/config/target/iscsi/{SHARED}/tpgt_1/lun/lun_{made['lun']}"
+    assert f"other-{guest}" in node.shell(f"readlink -f {lun}/*")
+    assert "1" == node.shell(f"cat {mapped}/write_protect").strip()
+
+
+def test_a_neighbour_that_a_boot_did_not_restore(node: LabNode, shared: Path, guest: str) -> None:
+    """On a shared target too it stays saved, and who may see it, while other volumes there come and go."""
+    one = node.xvm("volume", "create", f"{guest}/one", "--size", "1G", "--json", config=shared).json
+    node.xvm("volume", "create", f"{guest}/two", "--size", "1G", config=shared)
+    name = f"xvm-{one['serial']}"
+    tpg = f"/sys/kernel/config/target/iscsi/{SHARED}/tpgt_1"
+    # As a boot leaves it that did not find the zvol.
+    node.shell(
+        f"set -e; rm {tpg}/acls/*/lun_{one['lun']}/lun*; rmdir {tpg}/acls/*/lun_{one['lun']}\n"
+        f"rm {tpg}/lun/lun_{one['lun']}/xvm-*; rmdir {tpg}/lun/lun_{one['lun']}\n"
+        f"unit=$(echo /sys/kernel/config/target/core/iblock_*/{name}); rmdir $unit ${{unit%/*}}"
+    )
+    before = _views(node, one["lun"])
+    assert 0 == node.xvm("volume", "create", f"{guest}/three", "--size", "1G", config=shared).exit
+    assert 0 == node.xvm("volume", "destroy", f"{guest}/two", config=shared).exit
+
+    assert before == _views(node, one["lun"]) != []
+    assert name in {unit["name"] for unit in _saved(node)["storage_objects"]}
+    checked = node.xvm("node", "check", "--json", config=shared).json
+    assert [f"{name} is saved, but not served"] == [found["found"] for found in checked if not found["ok"]]
+    assert 0 == node.xvm("lun", "export", f"{guest}/one", config=shared).exit
+    assert [] == [found for found in node.xvm("node", "check", "--json", config=shared).json if not found["ok"]]
+
+
+def _views(node: LabNode, lun: int) -> list[str]:
+    (target,) = [one for one in _saved(node)["targets"] if one["wwn"] == SHARED]
+    acls = target["tpgs"][0]["node_acls"]
+    return [acl["node_wwn"] for acl in acls for view in acl["mapped_luns"] if view["tpg_lun"] == lun]
+
+
+def test_a_rename_cut_off_on_a_shared_target(node: LabNode, shared: Path, guest: str) -> None:
+    """The place it left is no hindrance to others' volumes, and the same command finishes it, for those who saw it."""
+    one = node.xvm("volume", "create", f"{guest}/one", "--size", "1G", "--json", config=shared).json
+    name = f"xvm-{one['serial']}"
+    for argv in (
+        lio_programs.unbind_lun(SHARED, str(one["lun"]), name, keep_places=True),
+        lio_programs.remove_unit(name),
+    ):
+        assert 0 == node.on_node(*map(str, argv)).returncode
+    other = node.xvm("volume", "create", f"{guest}/two", "--size", "1G", config=shared)
+    moved = node.xvm("volume", "rename", f"{guest}/one", f"{guest}/new", "--json", config=shared)
+
+    assert 0 == other.exit, other.err
+    assert 0 == moved.exit, moved.err
+    assert (True, ["xen1"], []) == (moved.json["exported"], moved.json["dom0s"], moved.json["trouble"])
+    (saved,) = [unit["dev"] for unit in _saved(node)["storage_objects"] if unit["name"] == name]
+    assert f"/dev/zvol/tank/xvm/{guest}/new" == saved
+
+
+def test_a_zvol_renamed_under_its_lu(node: LabNode, guest: str) -> None:
+    """ZFS allows it: the LU counts by what it is on, and a new volume of the old name is not mixed up with it."""
+    _create(node, f"{guest}/root")
+    node.shell(f"zfs rename tank/xvm/{guest}/root tank/xvm/{guest}/hand")
+    listed = {one["path"] for one in node.xvm("lun", "list", "--json").json}
+    checked = node.xvm("node", "check", "--json").json
+    refused = node.xvm("volume", "create", f"{guest}/root", "--size", "1G")
+
+    assert f"/dev/zvol/tank/xvm/{guest}/hand" in listed
+    assert ["saved configuration"] == [one["what"] for one in checked if not one["ok"]]
+    assert (1, True) == (refused.exit, "was its zvol renamed under it?" in refused.err)
+    assert f"tank/xvm/{guest}/root" not in node.zvols()
+    assert 0 == node.xvm("lun", "unexport", f"{guest}/hand").exit
+    assert 0 == node.xvm("lun", "export", f"{guest}/hand").exit
+    assert 0 == node.xvm("node", "check").exit
+
+
+def test_a_base_with_a_blank(node: LabNode, guest: str, tmp_path: Path) -> None:
+    """udev writes it otherwise."""
+    config = node.variant(tmp_path, node='base = "tank/my guests"')
+    said = [
+        node.xvm(*words.split(), config=config)
+        for words in (f"volume create {guest}/root --size 1G", f"volume destroy {guest}/root")
+    ]
+    assert [(0, "")] * 2 == [(one.exit, one.err) for one in said]

@@ -177,6 +177,8 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "another backend's release": (_node('backend = "lio"\nrelease = "b111"'), ("[nodes.san1]", "release", "linux")),
     "another backend's key": (_node('backend = "lio"\nportal_group = "a"'), ("[nodes.san1]", "portal_group", "lio")),
     "a key of lio's": (_node('listen = ["0.0.0.0:3260"]'), ("[nodes.san1]", "listen", "comstar")),
+    "listen is a name": (_node('backend = "lio"\nlisten = ["san1:3260"]'), ("[nodes.san1]", "listen", "san1")),
+    "a LUN that would not come back": (_node('backend = "lio"\nlun = 256'), ("[nodes.san1]", "lun", "255")),
     "listen is no address": (_node('backend = "lio"\nlisten = ["3260"]'), ("[nodes.san1]", "listen", "3260")),
     "unknown release": (_node('release = "b134"'), ("b134", "release")),
     "unknown layout": (_node('layout = "one-target"'), ("one-target", "layout")),
