@@ -84,17 +84,21 @@ def make_base(base: str) -> Step:
     return Step(("zfs", "create", "-p", *_UNMOUNTED, base), unless=_there(base))
 
 
-def make_parents(base: str, guest: str) -> tuple[Step, ...]:
+# Made under another name and then renamed, for the same reason as a zvol.
+_MAKE_PARENTS = """\
+z="$xvm_become zfs" unmounted="-o canmount=off -o mountpoint=none"
+$z list -H -o name "$1" >/dev/null 2>&1 || $z create -p $unmounted "$1" || exit
+$z list -H -o name "$2:making" >/dev/null 2>&1 && { $z destroy "$2:making" || exit; }
+$z create $unmounted -o "$3" "$2:making" && exec $z rename "$2:making" "$2"
+"""
+
+
+def make_parents(base: str, guest: str) -> Step:
     """The base dataset and the guest's own, neither ever mounted. Left alone where they exist."""
     parent = f"{base}/{guest}"
-    making, there = parent + MAKING_NAME, _there(parent)
-    create = ("zfs", "create", *_UNMOUNTED, "-o", f"{GUEST}={guest}", making)
-    return (
-        replace(make_base(base), unless=there),
-        replace(destroy_half_made(parent), unless=there),
-        Step(create, undo=("zfs", "destroy", making), unless=there),
-        Step(("zfs", "rename", making, parent), undo=("zfs", "rename", parent, making), lies=True, unless=there),
-    )
+    undo = ("sh", "-c", _DESTROY_OWN, "destroy-own", parent, GUEST, guest)
+    argv = ("sh", "-c", _MAKE_PARENTS, "make-parents", base, parent, f"{GUEST}={guest}")
+    return Step(argv, undo=undo, lies=True, unless=_there(parent))
 
 
 _DESTROY_HALF_MADE = """\

@@ -82,7 +82,7 @@ def plan_create(
     )
     return Plan.of(
         node.lock(name.guest),
-        ("parents", (*zvol.make_parents(node.settings.base, name.guest), zvol.destroy_half_made(dataset))),
+        ("parents", (zvol.make_parents(node.settings.base, name.guest), zvol.destroy_half_made(dataset))),
         ("lun free", lun_free if node.shared else ()),
         ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
         ("create", create),
@@ -240,7 +240,7 @@ def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, watch: 
         *_known(node, name, exported),
         ("in use", luns.not_in_use(node, exported, watch)),
         ("record", (zvol.set_property(dataset, zvol.RENAMED, str(name)),)),
-        ("parents", zvol.make_parents(node.settings.base, new.guest) if other else ()),
+        ("parents", (zvol.make_parents(node.settings.base, new.guest),) if other else ()),
         ("vdev", letter if other else ()),
         ("rename", move),
         *_after_rename(node, name, new),

@@ -22,11 +22,10 @@ def _cut_when(node: LabNode, sign: str) -> None:
     node.lab.storage.kill()
 
 
-# What can be seen of a create on its way: the zvol, the LU, who may see it, what is saved.
+# What can be seen of a create on its way: the zvol, the LU, what is saved.
 SIGNS = {
     "zvol": "zfs list tank/xvm/{guest}/root >/dev/null 2>&1",
     "lu": "grep -q . /sys/kernel/config/target/core/iblock_*/xvm-*/udev_path 2>/dev/null",
-    "acl": "ls -d /sys/kernel/config/target/iscsi/*:{guest}.root.*/tpgt_1/acls/* >/dev/null 2>&1",
     "saved": "grep -q {guest}.root /etc/rtslib-fb-target/saveconfig.json* 2>/dev/null",
 }
 

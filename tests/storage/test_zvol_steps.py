@@ -24,27 +24,16 @@ UNDO = CREATED[1].undo
 MAKING = f"{NAME}:making"
 
 STEPS: dict[str, tuple[Step, Step]] = {
-    "base": (
-        zvol.make_parents(BASE, "web1")[0],
-        Step(("zfs", "create", "-p", *UNMOUNTED, BASE), unless=THERE),
-    ),
-    "parent": (
-        zvol.make_parents(BASE, "web1")[2],
+    "parents": (
+        zvol.make_parents(BASE, "web1"),
         Step(
-            ("zfs", "create", *UNMOUNTED, "-o", "org.xvmstore:guest=web1", "tank/xvm/web1:making"),
-            undo=("zfs", "destroy", "tank/xvm/web1:making"),
-            unless=THERE,
-        ),
-    ),
-    "parent's name": (
-        zvol.make_parents(BASE, "web1")[3],
-        Step(
-            ("zfs", "rename", "tank/xvm/web1:making", "tank/xvm/web1"),
-            undo=("zfs", "rename", "tank/xvm/web1", "tank/xvm/web1:making"),
+            ("sh", "-c", zvol._MAKE_PARENTS, "make-parents", BASE, "tank/xvm/web1", "org.xvmstore:guest=web1"),
+            undo=("sh", "-c", zvol._DESTROY_OWN, "destroy-own", "tank/xvm/web1", "org.xvmstore:guest", "web1"),
             lies=True,
             unless=THERE,
         ),
     ),
+    "base": (zvol.make_base(BASE), Step(("zfs", "create", "-p", *UNMOUNTED, BASE), unless=(*THERE[:-1], BASE))),
     "thick": (
         CREATED[1],
         Step(
@@ -250,6 +239,31 @@ def _run(folder: Path, argv: Sequence[Word], zfs: str) -> subprocess.CompletedPr
     (folder / "zfs").chmod(0o755)
     path = {"PATH": f"{folder}:{os.environ['PATH']}"}
     return subprocess.run([str(word) for word in argv], env=path, capture_output=True, text=True, check=False)
+
+
+ZFS = """\
+echo "$*" >>"${0%/*}/said"
+case $1 in list) grep -qx -- "$5" "${0%/*}/there" ;; *) exit 0 ;; esac"""
+
+
+@pytest.mark.parametrize(
+    ("there", "done"),
+    [
+        ("", ["create -p base", "create web1:making", "rename web1:making web1"]),
+        ("tank/xvm\n", ["create web1:making", "rename web1:making web1"]),
+        ("tank/xvm\ntank/xvm/web1:making\n", ["destroy web1:making", "create web1:making", "rename web1:making web1"]),
+    ],
+    ids=["nothing", "base", "cut off"],
+)
+def test_making_parents(tmp_path: Path, there: str, done: list[str]) -> None:
+    """Whatever is missing, and what a power cut left half-made is done away with."""
+    (tmp_path / "there").write_text(there)
+    assert 0 == _run(tmp_path, zvol.make_parents(BASE, "web1").argv, ZFS).returncode
+
+    said = [line.split() for line in (tmp_path / "said").read_text().splitlines() if not line.startswith("list")]
+    words = [[word.removeprefix("tank/xvm/") for word in line if not word.startswith(("-", "canm", "mount", "org."))]
+             for line in said]  # fmt: skip
+    assert done == [" ".join(line).replace("create tank/xvm", "create -p base") for line in words]
 
 
 def _destroyed(folder: Path, *, made_by: str) -> str:
