@@ -89,7 +89,8 @@ _MAKE_PARENTS = """\
 z="$xvm_become zfs" unmounted="-o canmount=off -o mountpoint=none"
 $z list -H -o name "$1" >/dev/null 2>&1 || $z create -p $unmounted "$1" || exit
 $z list -H -o name "$2:making" >/dev/null 2>&1 && { $z destroy "$2:making" || exit; }
-$z create $unmounted -o "$3" "$2:making" && exec $z rename "$2:making" "$2"
+$z create $unmounted -o "$3" "$2:making" || exit
+$z rename "$2:making" "$2" || { $z destroy "$2:making"; exit 1; }
 """
 
 
