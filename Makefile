@@ -57,9 +57,9 @@ lab-packages:
 	$(call install,$(LAB_PACKAGES))
 
 lab-build: setup lab-packages ## build the lab's images; needs root, takes some minutes, once
-	$(LAB) build
+	$(SUDO) env XVMSTORE_LAB_CACHE="$${XVMSTORE_LAB_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/xvmstore-lab}" $(LAB) build
 
-lab-up: setup lab-packages ## start the lab: a real OpenZFS and LIO node and a Xen dom0, in QEMU
+lab-up: setup lab-packages ## start the lab: a real OpenZFS and LIO node and a Xen dom0, in QEMU (builds it, as root)
 	$(LAB) up
 
 lab-down: setup ## stop the lab

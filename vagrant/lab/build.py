@@ -52,14 +52,22 @@ def _layer(layer: str, name: str, make: Callable[[Path], None], say: Say) -> Pat
         os.utime(folder)
         return folder
     if os.geteuid() != 0:
-        raise LabError(f"building the lab's {layer} needs root: run `sudo make lab-build` once")
+        raise LabError(f"building the lab's {layer} needs root: run `make lab-build` once")
     began = time.monotonic()
     say(f"building {layer} {name}; the log is {cache() / 'build.log'}")
     with _half_made(folder) as half:
         make(half)
+    _give_to_caller()
     forget_old(folder.parent, keep=folder)
     say(f"built {layer} {name} in {time.monotonic() - began:.0f} s")
     return folder
+
+
+def _give_to_caller() -> None:
+    """What was built with sudo belongs to who called it, who runs the lab without."""
+    owner = os.environ.get("SUDO_UID")
+    if owner:
+        subprocess.run(["chown", "-R", f"{owner}:", str(cache())], check=True, timeout=60)
 
 
 @contextlib.contextmanager
