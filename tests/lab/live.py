@@ -14,6 +14,8 @@ from vagrant.lab.run import Lab
 CONFIG = """\
 [nodes.lab]
 host = "storage"
+transport = "openssh"
+ssh_options = [{options}]
 ssh_config = "{ssh_config}"
 known_hosts = "{known_hosts}"
 backend = "lio"
@@ -29,7 +31,11 @@ chap_secret_file = "{secret}"
 
 
 class LabNode(Node):
-    """The storage machine, with a configuration in a folder."""
+    """The storage machine, with a configuration in a folder.
+
+    The system's ssh shares one connection among all the tests' commands, which saves minutes under emulation; what
+    matters of the usual transport is tested with it: see ``usual_transport``.
+    """
 
     # The name the dom0's image has.
     initiator = "iqn.2026-11.org.xvmstore:dom0"
@@ -38,14 +44,21 @@ class LabNode(Node):
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.lab = lab
         self.config = folder / "config.toml"
-        known = lab.folder / "known_hosts"
         self.config.write_text(
             CONFIG.format(
-                ssh_config=lab.ssh_config, known_hosts=known, initiator=self.initiator, secret=folder / "xen1.secret"
+                ssh_config=lab.ssh_config,
+                known_hosts=lab.folder / "known_hosts",
+                options=", ".join(f'"{option}"' for option in lab.ssh_options(lab.storage)),
+                initiator=self.initiator,
+                secret=folder / "xen1.secret",
             )
         )
         (folder / "xen1.secret").write_text(self.secret + "\n")
         (folder / "xen1.secret").chmod(0o600)
+
+    def usual_transport(self, folder: Path) -> Path:
+        """The configuration with what a user has who sets nothing."""
+        return self.variant(folder, node='transport = "fabric"\nssh_options = []')
 
     def on_node(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Over SSH, as root."""

@@ -1,8 +1,8 @@
 """Commands of operations broken one by one on the real node: the same command, run again, ends it.
 
 ``sudo`` on the node is a stand-in that counts what it is asked to run, and breaks one of it; nothing else is touched.
-Only LIO's own commands are broken in three telling ways, since those of ZFS are on the embedded nodes; with
-XVMSTORE_LAB_THOROUGH set, every command of every operation is, in every way (more than an hour).
+Only LIO's own commands are broken, in two telling ways, since those of ZFS are on the embedded nodes and test_power_cut
+cuts a create short; with XVMSTORE_LAB_THOROUGH set, every command of every operation is, in every way (hours).
 """
 
 import os
@@ -37,7 +37,7 @@ exit 1
 # script dies at once.
 ALL = [(name, fault) for name in ("create", "export", "unexport", "resize", "rename", "destroy")
        for fault in ("fail", "fail-after", "kill", "kill-after")]  # fmt: skip
-TELLING = [("create", "kill-after"), ("rename", "kill"), ("destroy", "fail-after")]
+TELLING = [("rename", "kill"), ("destroy", "fail-after")]
 THOROUGH = bool(os.environ.get("XVMSTORE_LAB_THOROUGH"))
 CASES = ALL if THOROUGH else TELLING
 BEFORE = {"create": (), "export": ("create", "unexport")}

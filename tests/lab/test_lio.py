@@ -176,14 +176,19 @@ def test_write_through(node: LabNode, guest: str, tmp_path: Path) -> None:
     assert ["always", "standard", "disabled"] == found
 
 
-def test_the_systems_ssh(node: LabNode, guest: str, tmp_path: Path) -> None:
-    """The other transport does the same."""
-    config = node.variant(tmp_path, node='transport = "openssh"')
+def test_the_usual_transport(node: LabNode, guest: str, tmp_path: Path) -> None:
+    """fabric does the same as the system's ssh, which most tests here use."""
+    config = node.usual_transport(tmp_path)
     said = [
         node.xvm(*words.split(), config=config)
-        for words in (f"volume create {guest}/root --size 1G", "volume list", f"volume destroy {guest}/root")
+        for words in (
+            "node check",
+            f"volume create {guest}/root --size 1G",
+            "volume list",
+            f"volume destroy {guest}/root",
+        )
     ]
-    assert [(0, "")] * 3 == [(one.exit, one.err) for one in said]
+    assert [(0, "")] * 4 == [(one.exit, one.err) for one in said]
 
 
 SHARED = "iqn.2026-11.org.xvmstore:shared"

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,8 @@ from tests.lab.live import LabNode
 from xvmstore import Site
 
 
-def _start(node: LabNode, *words: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "xvmstore", "-c", str(node.config), *words]
+def _start(config: Path, *words: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "xvmstore", "-c", str(config), *words]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -31,10 +32,10 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-def test_create(node: LabNode, guest: str, sign: str) -> None:
+def test_create(node: LabNode, guest: str, sign: str, tmp_path: Path) -> None:
     """Cut off at any stage: one line and exit 3 or 4 here, a clean pool there, and the same command completes."""
     create = ("volume", "create", f"{guest}/root", "--size", "1G", "--json")
-    running = _start(node, *create)
+    running = _start(node.usual_transport(tmp_path), *create)
     began = time.monotonic()
     _cut_when(node, SIGNS[sign].format(guest=guest))
     out, err = running.communicate(timeout=60)
@@ -51,10 +52,10 @@ def test_create(node: LabNode, guest: str, sign: str) -> None:
     assert 0 == node.xvm("volume", "destroy", f"{guest}/root").exit
 
 
-def test_destroy(node: LabNode, guest: str) -> None:
+def test_destroy(node: LabNode, guest: str, tmp_path: Path) -> None:
     """Cut off once the mark is set: what is left says so, and the same command finishes it."""
     assert 0 == node.xvm("volume", "create", f"{guest}/root", "--size", "1G").exit
-    running = _start(node, "volume", "destroy", f"{guest}/root")
+    running = _start(node.usual_transport(tmp_path), "volume", "destroy", f"{guest}/root")
     mark = f'test "$(zfs get -H -o value org.xvmstore:state tank/xvm/{guest}/root)" = destroying'
     _cut_when(node, mark)
     running.communicate(timeout=60)

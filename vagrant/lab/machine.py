@@ -114,7 +114,7 @@ class Machine:
         """Start QEMU, from the saved state or from power-on. Raises LabError if it ends at once."""
         if self.pid is not None:
             raise LabError(f"{self.name} runs already (process {self.pid})")
-        for leftover in ("net", "qmp", "pid"):
+        for leftover in ("net", "qmp", "pid", "ssh"):
             (self.folder / f"{self.name}.{leftover}").unlink(missing_ok=True)
         restore = ("-loadvm", READY) if saved else ()
         # No child of ours: it outlives this process, and is nobody's zombie when it ends.

@@ -156,10 +156,14 @@ class Lab:
             one.start(self._argv(one.kind), saved=False)
             self._settle(one, _BOOT[one.name])
 
+    def ssh_options(self, one: Machine) -> tuple[str, ...]:
+        """One connection to a machine for all who ask for one, kept for a minute."""
+        return "ControlMaster=auto", "ControlPersist=60", f"ControlPath={self.folder / one.name}.ssh"
+
     def ssh_command(self, one: Machine) -> list[str]:
-        """How to run something on a machine: ssh over one connection, kept for a minute."""
-        shared = ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={self.folder / one.name}.ssh")
-        return ["ssh", "-F", str(self.ssh_config), *(word for each in shared for word in ("-o", each)), one.name]
+        """How to run something on a machine."""
+        options = [word for option in self.ssh_options(one) for word in ("-o", option)]
+        return ["ssh", "-F", str(self.ssh_config), *options, one.name]
 
     def ssh(self, one: Machine, command: str, *, stdin: str = "", seconds: float = 120) -> str:
         """What a command prints on a machine, as root. Raises LabError unless it exits 0."""
