@@ -25,7 +25,7 @@ CONFIGFS = "/sys/kernel/config/target"
 def locked():
     "The lock targetcli holds while it runs: it writes the file as well."
     lock = open("/var/run/targetcli.lock", "a")
-    for _ in range(75):
+    for _ in range(50):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock

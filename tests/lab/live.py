@@ -1,5 +1,6 @@
 """The lab's storage node and dom0 as the tests use them."""
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.contract.node import Node
 from vagrant.lab.machine import Machine
 from vagrant.lab.run import Lab
 
+# Also what takes hours, or shows little that the rest does not.
+THOROUGH = bool(os.environ.get("XVMSTORE_LAB_THOROUGH"))
 CONFIG = """\
 [nodes.lab]
 host = "storage"
