@@ -7,7 +7,7 @@ tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 make_tree "$tree" "$BASE,dbus,python3-cffi" \
     --customize-hook="test -d \"\$1\"/lib/modules/$(cat "$modules/kernel")" \
-    --customize-hook="install -D -m 644 -t \"\$1\"/lib/modules/$(cat "$modules/kernel")/updates $modules/spl.ko $modules/zfs.ko" \
+    --customize-hook="install -D -m 644 -t \"\$1\"/lib/modules/$(cat "$modules/kernel")/updates $modules/*.ko" \
     --customize-hook="install -D -m 755 -t \"\$1\"/usr/local/sbin $HERE/../provision/storage-debian.sh" \
     --customize-hook='chroot "$1" /usr/local/sbin/storage-debian.sh install' \
     --customize-hook='chroot "$1" apt-get install -qy --no-install-recommends python3-pyzfs'
