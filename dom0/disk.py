@@ -1,22 +1,40 @@
-"""Disk lines for a guest's Xen config: text from facts. Pure.
+"""Disk lines for a guest's config, for each toolstack: text from facts. Pure.
 
-The line names the device by portal, target and LUN (udev's by-path), which is there once dom0 has logged in; the
-stock ``block`` script then checks that no other guest writes to it. The stock ``block-iscsi`` script is never named:
-it ignores the LUN, and logs out the session of a guest that runs.
+There are two ways to wire a LUN into a guest:
+
+script  the line holds nothing but the LU's GUID, and the hotplug script block-xvmstore knows the rest: it logs in when the
+        guest starts, makes sure of the WWID, and logs out when the last user has gone
+path    dom0 is logged in before the guest starts, and the line names the device (udev's by-path); the stock ``block``
+        script checks that no other guest writes to it
+
+The stock ``block-iscsi`` script is never named: it ignores the LUN, and logs out the session of a guest that runs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+from xml.sax.saxutils import quoteattr
+
+Wiring = Literal["script", "path"]
+SCRIPT: Wiring = "script"
+PATH: Wiring = "path"
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A LUN as one guest is to see it. ``portal`` is ``address:port``, IPv6 in brackets."""
+    """A LUN as one guest is to see it. ``portal`` is ``address:port``, IPv6 in brackets; ``guid`` is the LU's."""
 
     vdev: str
     portal: str
     target: str
     lun: int
     read_only: bool = False
+    guid: str | None = None
+
+    @property
+    def id(self) -> str | None:
+        """What stands for the volume on every dom0, and tells a guest that reads it nothing."""
+        return self.guid.lower() if self.guid else None
 
 
 def by_path(disk: Disk) -> str:
@@ -30,10 +48,78 @@ def by_path(disk: Disk) -> str:
     return f"/dev/disk/by-path/ip-{address}:{port}-iscsi-{disk.target}-lun-{number}"
 
 
-def xl(disk: Disk) -> str:
+def solaris_device(disk: Disk) -> str:
+    """The whole disk (p0 of x86) on a Solaris dom0, whose scsi_vhci names it by the LU's GUID."""
+    return f"/dev/dsk/c0t{disk.guid}d0p0"
+
+
+def xl_by_script(disk: Disk) -> str:
     """One entry for ``disk = [ ... ]`` of xl.cfg(5). ``target=`` stands last: it swallows the rest of the line."""
+    return f"{_xl(disk)}, script=block-xvmstore, target={disk.id}"
+
+
+def xl(disk: Disk) -> str:
+    """The same, for a device that is there already."""
+    return f"{_xl(disk)}, target={by_path(disk)}"
+
+
+def _xl(disk: Disk) -> str:
     access = "ro" if disk.read_only else "rw"
-    return f"format=raw, vdev={disk.vdev}, access={access}, backendtype=phy, target={by_path(disk)}"
+    return f"format=raw, vdev={disk.vdev}, access={access}, backendtype=phy"
+
+
+def xm_by_script(disk: Disk) -> str:
+    """One entry for xend's ``disk = [ ... ]``: xm splits it at commas. Xen 3.3 refuses such a type, as blkif.py says."""
+    return f"xvmstore:{disk.id},{disk.vdev},{_mode(disk)}"
+
+
+def xm(disk: Disk) -> str:
+    """The same, for a device that is there already."""
+    return f"phy:{by_path(disk)},{disk.vdev},{_mode(disk)}"
+
+
+def xm_on_solaris(disk: Disk) -> str:
+    """xVM's xend numbers a guest's disks from 0."""
+    return f"phy:{solaris_device(disk)},{solaris_number(disk.vdev)},{_mode(disk)}"
+
+
+def solaris_number(vdev: str) -> int:
+    """xvda is 0."""
+    number = 0
+    for letter in vdev.removeprefix("xvd").removeprefix("hd").removeprefix("sd"):
+        number = number * 26 + ord(letter) - ord("a") + 1
+    return number - 1
+
+
+def _mode(disk: Disk) -> str:
+    return "r" if disk.read_only else "w"
+
+
+def libvirt(disk: Disk) -> str:
+    """A ``<disk>`` element. libvirt's Xen driver takes neither iSCSI network disks nor a script."""
+    read_only = "<readonly/>" if disk.read_only else ""
+    bus = "xen" if disk.vdev.startswith("xvd") else "ide" if disk.vdev.startswith("hd") else "scsi"
+    return (
+        f"<disk type='block' device='disk'><driver name='phy' type='raw'/><source dev={quoteattr(by_path(disk))}/>"
+        f"<target dev={quoteattr(disk.vdev)} bus='{bus}'/>{read_only}</disk>"
+    )
+
+
+FORMATS: dict[tuple[str, Wiring], Callable[[Disk], str]] = {
+    ("xl", SCRIPT): xl_by_script,
+    ("xl", PATH): xl,
+    ("xm", SCRIPT): xm_by_script,
+    ("xm", PATH): xm,
+    ("xm-solaris", PATH): xm_on_solaris,
+    ("libvirt", PATH): libvirt,
+}
+NEEDS_GUID = {xl_by_script, xm_by_script, xm_on_solaris}
+
+
+def lines(disk: Disk, wiring: Wiring) -> dict[str, str]:
+    """The volume's line by format, as far as a format can be wired that way."""
+    formats = {name: line for (name, how), line in FORMATS.items() if how == wiring}
+    return {name: line(disk) for name, line in formats.items() if disk.guid or line not in NEEDS_GUID}
 
 
 def login(disk: Disk) -> tuple[str, ...]:

@@ -1,0 +1,211 @@
+"""What a dom0's toolstack is told and asked: xl (libxl), xm (xend), virsh (libvirt). Pure.
+
+The three differ in words only, so each is a value of ``Toolstack``. Sources: xl(1) of Xen 4.17, which was run; xm(1) of
+Xen 4.0 and xVM; virsh(1).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dom0.disk import PATH, SCRIPT, Disk, Wiring, by_path, solaris_device, solaris_number, xl, xl_by_script
+from remote.errors import UnexpectedOutput
+from remote.script import Argv, Capture, Query, Step, Word
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A guest that runs. ``state`` is the toolstack's own word or letters."""
+
+    name: str
+    domid: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Toolstack:
+    """One way to talk to Xen.
+
+    format   the disk lines it reads (``dom0.disk.FORMATS``)
+    wirings  how it can be wired, the usual one first
+    domid    prints a domain's number; fails, or prints "-", when it does not run
+    detach   the same for all; ``forced`` when the guest does not let go
+    params   what xenstore has as a disk's target, by wiring
+    info     prints what ``parse_info`` reads
+    """
+
+    format: str
+    wirings: tuple[Wiring, ...]
+    domid_words: Argv
+    list_words: Argv
+    read_list: Callable[[str], tuple[Domain, ...]]
+    attach_words: Callable[[Word, Disk, Wiring], Argv]
+    detach_words: Callable[[Word, Word], Argv]
+    forced_words: Callable[[Word, Word], Argv]
+    info_words: Argv
+    params: Mapping[Wiring, Callable[[Disk], str]]
+
+    def domid(self, guest: str) -> Step:
+        """Captures ``domid``. Fails when the guest does not run."""
+        return Step((*self.domid_words, guest), captures=(Capture("domid", r"s/^\([0-9]\{1,\}\)$/\1/p"),))
+
+    def domains(self) -> Query[tuple[Domain, ...]]:
+        """The guests that run."""
+        return Query(self.list_words, self.read_list)
+
+
+def parse_table(text: str) -> tuple[Domain, ...]:
+    """Read ``xl list`` and ``xm list``; dom0 itself is left out.
+
+    Name                                        ID   Mem VCPUs	State	Time(s)
+    w1                                           1   128     1     -b----       3.3
+    """
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("Name"):
+        raise UnexpectedOutput("list", lines[0] if lines else "", "a heading that begins with Name")
+    found = []
+    for line in lines[1:]:
+        words = line.rsplit(None, 5)
+        if len(words) != 6:
+            raise UnexpectedOutput("list", line, "name, ID, memory, VCPUs, state and time")
+        # xend also lists guests that it knows and that do not run: they have no number.
+        if words[1].isdecimal() and words[1] != "0":
+            found.append(Domain(words[0], int(words[1]), words[4]))
+    return tuple(found)
+
+
+def parse_virsh(text: str) -> tuple[Domain, ...]:
+    """Read ``virsh list``.
+
+     Id   Name   State
+     1    web1   running
+    """
+    found = []
+    for line in text.splitlines():
+        words = line.split(None, 2)
+        if len(words) == 3 and words[0].isdecimal() and words[0] != "0":
+            found.append(Domain(words[1], int(words[0]), words[2]))
+        elif words and words[0] not in {"Id", "0", "-"} and not words[0].startswith("--"):
+            raise UnexpectedOutput("virsh list", line, "Id, name and state")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class XenInfo:
+    """The hypervisor. ``caps`` are the guests it can run; ``virt_caps`` what it can do for them, None before 4.13."""
+
+    version: tuple[int, int, int]
+    caps: tuple[str, ...] = ()
+    virt_caps: tuple[str, ...] | None = None
+
+
+_XEN = re.compile(r"Xen (\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def parse_info(text: str) -> XenInfo:
+    """Read ``xl info`` and ``xm info``, or ``virsh version``.
+
+    xen_extra              : .7
+    xen_version            : 4.17.7
+    """
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    if "xen_major" not in facts:
+        match = _XEN.search(facts.get("Running hypervisor", ""))
+        if match is None:
+            raise UnexpectedOutput("info", text.splitlines()[0] if text else "", "xen_major, or Running hypervisor")
+        return XenInfo((int(match[1]), int(match[2]), int(match[3] or 0)))
+    patch = re.match(r"\.(\d+)", facts.get("xen_extra", ""))
+    numbers = facts["xen_major"], facts.get("xen_minor", ""), patch[1] if patch else "0"
+    if not all(number.isdecimal() for number in numbers):
+        raise UnexpectedOutput("info", f"{facts['xen_major']}.{numbers[1]}", "numbers")
+    major, minor, last = (int(number) for number in numbers)
+    virt = facts.get("virt_caps")
+    return XenInfo(
+        (major, minor, last), tuple(facts.get("xen_caps", "").split()), tuple(virt.split()) if virt is not None else None
+    )
+
+
+def _id(disk: Disk) -> str:
+    return disk.id or ""
+
+
+def _xl_attach(domid: Word, disk: Disk, wiring: Wiring) -> Argv:
+    return ("xl", "block-attach", domid, xl_by_script(disk) if wiring == SCRIPT else xl(disk))
+
+
+def _xm_attach(domid: Word, disk: Disk, wiring: Wiring) -> Argv:
+    device = f"xvmstore:{disk.id}" if wiring == SCRIPT else f"phy:{by_path(disk)}"
+    return ("xm", "block-attach", domid, device, disk.vdev, "r" if disk.read_only else "w")
+
+
+def _solaris_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
+    number, mode = str(solaris_number(disk.vdev)), "r" if disk.read_only else "w"
+    return ("xm", "block-attach", domid, f"phy:{solaris_device(disk)}", number, mode)
+
+
+def _virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
+    kind = ("--sourcetype", "block", "--driver", "phy", "--subdriver", "raw", "--targetbus", "xen")
+    read_only = ("--mode", "readonly") if disk.read_only else ()
+    return ("virsh", "attach-disk", domid, by_path(disk), disk.vdev, *kind, *read_only, "--live")
+
+
+# Before Xen 4.15 xl knew no --force: there the plain command forces after ten seconds by itself.
+_XL_FORCE = """\
+$xvm_become xl block-detach "$1" "$2" --force 2>/dev/null || $xvm_become xl block-detach "$1" "$2"
+"""
+
+XL = Toolstack(
+    format="xl",
+    wirings=(SCRIPT, PATH),
+    domid_words=("xl", "domid"),
+    list_words=("xl", "list"),
+    read_list=parse_table,
+    attach_words=_xl_attach,
+    detach_words=lambda domid, devid: ("xl", "block-detach", domid, devid),
+    forced_words=lambda domid, devid: ("sh", "-c", _XL_FORCE, "force-detach", domid, devid),
+    info_words=("xl", "info"),
+    params={SCRIPT: _id, PATH: by_path},
+)
+XM = Toolstack(
+    format="xm",
+    wirings=(SCRIPT, PATH),
+    domid_words=("xm", "domid"),
+    list_words=("xm", "list"),
+    read_list=parse_table,
+    attach_words=_xm_attach,
+    detach_words=lambda domid, devid: ("xm", "block-detach", domid, devid),
+    forced_words=lambda domid, devid: ("xm", "block-detach", domid, devid, "--force"),
+    info_words=("xm", "info"),
+    params={SCRIPT: _id, PATH: by_path},
+)
+XM_ON_SOLARIS = Toolstack(
+    format="xm-solaris",
+    wirings=(PATH,),
+    domid_words=("xm", "domid"),
+    list_words=("xm", "list"),
+    read_list=parse_table,
+    attach_words=_solaris_attach,
+    detach_words=lambda domid, devid: ("xm", "block-detach", domid, devid),
+    forced_words=lambda domid, devid: ("xm", "block-detach", domid, devid, "--force"),
+    info_words=("xm", "info"),
+    params={PATH: solaris_device},
+)
+LIBVIRT = Toolstack(
+    format="libvirt",
+    wirings=(PATH,),
+    domid_words=("virsh", "domid"),
+    list_words=("virsh", "list"),
+    read_list=parse_virsh,
+    attach_words=_virsh_attach,
+    detach_words=lambda domid, vdev: ("virsh", "detach-disk", domid, vdev, "--live"),
+    forced_words=lambda domid, vdev: ("virsh", "detach-disk", domid, vdev, "--live"),
+    info_words=("virsh", "version"),
+    params={PATH: by_path},
+)
+# By the dom0's system and toolstack.
+TOOLSTACKS = {
+    ("linux", "xl"): XL,
+    ("linux", "xm"): XM,
+    ("linux", "libvirt"): LIBVIRT,
+    ("solaris", "xm"): XM_ON_SOLARIS,
+}

@@ -1,0 +1,233 @@
+"""What xenstore says of guests' virtual block devices (vbds): the question, its reader, and what is waited for. Pure.
+
+Keys and states are those of xen/include/public/io/blkif.h and xenbus.h; xend and libxl write the same ones.
+"""
+
+import re
+from dataclasses import dataclass
+
+from remote.errors import UnexpectedOutput
+from remote.script import Argv, Query, Step, Word
+
+BACKENDS = "/local/domain/0/backend/vbd"
+STATES = {
+    1: "initialising",
+    2: "waiting for the guest",
+    3: "initialised",
+    4: "connected",
+    5: "closing",
+    6: "closed",
+}
+CONNECTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Vbd:
+    """A guest's disk as its backend in dom0 knows it.
+
+    domid    the guest; ``devid`` numbers its disks (51712 is xvda)
+    vdev     the name in the guest; "" where the toolstack does not say
+    params   what the disk line's target says: a volume's id, or a device
+    state    see STATES; 0 while there is none yet
+    sectors  the size in units of 512 bytes that the guest was told; None before it is connected
+    error    what the hotplug script complained of
+    """
+
+    domid: int
+    devid: int
+    vdev: str
+    params: str
+    state: int
+    mode: str
+    sectors: int | None = None
+    physical: str = ""
+    error: str = ""
+
+    @property
+    def connected(self) -> bool:
+        """The guest uses it."""
+        return self.state == CONNECTED
+
+
+def vbds() -> Query[tuple[Vbd, ...]]:
+    """Every vbd that dom0 serves."""
+    return Query(("xenstore-ls", "-f", BACKENDS), parse, absent=("No such file or directory",))
+
+
+_LINE = re.compile(rf'{BACKENDS}(?:/(\d+))?(?:/(\d+))?(?:/([^ ]+))? = "(.*)"(?:   \(.*\))?\Z')
+
+
+def parse(text: str) -> tuple[Vbd, ...]:
+    """Read ``xenstore-ls -f /local/domain/0/backend/vbd``.
+
+    /local/domain/0/backend/vbd/1/51712/params = "6001405e1f91045281ab651baefdd6d6"
+    /local/domain/0/backend/vbd/1/51712/state = "4"
+    """
+    found: dict[tuple[int, int], dict[str, str]] = {}
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            raise UnexpectedOutput("xenstore-ls", line, f'{BACKENDS}/DOMAIN/DEVICE/KEY = "VALUE"')
+        domid, devid, key, value = match.groups()
+        if devid is not None:
+            keys = found.setdefault((int(domid), int(devid)), {})
+            if key is not None:
+                keys[key] = value
+    return tuple(_vbd(domid, devid, keys) for (domid, devid), keys in sorted(found.items()))
+
+
+def _vbd(domid: int, devid: int, keys: dict[str, str]) -> Vbd:
+    return Vbd(
+        domid=domid,
+        devid=devid,
+        vdev=keys.get("dev", ""),
+        params=keys.get("params", ""),
+        state=_number(keys, "state") or 0,
+        mode=keys.get("mode", ""),
+        sectors=_number(keys, "sectors"),
+        physical=keys.get("physical-device-path", ""),
+        error=keys.get("hotplug-error", ""),
+    )
+
+
+def _number(keys: dict[str, str], key: str) -> int | None:
+    value = keys.get(key)
+    if value is None:
+        return None
+    if not value.isdecimal():
+        raise UnexpectedOutput("xenstore-ls", f'{key} = "{value}"', "a number")
+    return int(value)
+
+
+# Prints "DEVID STATE DEV SECTORS MODE" for each vbd of domain $1 whose target is $2, or whose name in the guest is $3.
+# xend leaves /dev/ out of a device's name. Solaris's awk is nawk.
+_VBDS = """\
+awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
+vbds() {
+    $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
+        BEGIN { want = "'"$2"'"; called = "'"$3"'" }
+        { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
+        n == 9 { key[p[8], p[9]] = value; seen[p[8]] = 1 }
+        END {
+            for (d in seen) {
+                target = key[d, "params"]; sub(/^\\/dev\\//, "", target); mine = want; sub(/^\\/dev\\//, "", mine)
+                if (target == mine || (called != "" && key[d, "dev"] == called))
+                    print d, key[d, "state"] + 0, (key[d, "dev"] == "" ? "-" : key[d, "dev"]), key[d, "sectors"] + 0, target
+            }
+        }'
+}
+"""
+
+_CONNECTED = (
+    _VBDS
+    + """\
+i=0
+while :; do
+    set -- "$1" "$2" "$3" `vbds "$1" "$2" ""`
+    [ "$5" = 4 ] && { echo "$4 $6"; exit 0; }
+    i=`expr $i + 1`
+    [ $i -gt "$3" ] && break
+    sleep 1
+done
+echo "state ${5:-none}"
+exit 1
+"""
+)
+
+
+def connected(domid: Word, params: str, *, seconds: int) -> Argv:
+    """Waits until the guest's side is connected; prints ``DEVID VDEV``, or the state it stopped at and exits 1."""
+    return ("sh", "-c", _CONNECTED, "vbd-connected", domid, params, str(seconds))
+
+
+_GONE = (
+    _VBDS
+    + """\
+i=0
+while :; do
+    said=`vbds "$1" "$2" ""`
+    [ -z "$said" ] && exit 0
+    i=`expr $i + 1`
+    [ $i -gt "$3" ] && break
+    sleep 1
+done
+set -- $said
+echo "state $2"
+exit 1
+"""
+)
+
+
+def gone(domid: Word, params: str, *, seconds: int) -> Argv:
+    """Waits until the guest has no such vbd any more; else prints its state and exits 1."""
+    return ("sh", "-c", _GONE, "vbd-gone", domid, params, str(seconds))
+
+
+_NAME_FREE = (
+    _VBDS
+    + """\
+vbds "$1" "$2" "$3" | {
+    while read -r devid state vdev sectors target; do
+        [ "$target" = "${2#/dev/}" ] || { echo "$vdev is $target"; exit 1; }
+    done
+}
+"""
+)
+
+
+def name_free(domid: Word, params: str, vdev: str) -> Step:
+    """Checks that the guest has no other disk under this name."""
+    return Step(("sh", "-c", _NAME_FREE, "vdev-free", domid, params, vdev))
+
+
+# Both counters are the backend's own (xen-blkback); where they are not there, nothing is known.
+_QUIET = (
+    _VBDS
+    + """\
+set -- "$1" "$2" "$3" `vbds "$1" "$2" ""`
+[ -n "$4" ] || exit 0
+count() { cat /sys/bus/xen-backend/devices/vbd-$1-$2/statistics/[rw]?_req 2>/dev/null; }
+before=`count "$1" "$4"`
+sleep "$3"
+[ "$before" = "`count "$1" "$4"`" ] || { echo busy; exit 1; }
+"""
+)
+
+
+def quiet(domid: Word, params: str, *, seconds: int) -> Step:
+    """Checks that the guest neither reads nor writes its disk for some seconds."""
+    return Step(("sh", "-c", _QUIET, "vbd-quiet", domid, params, str(seconds)))
+
+
+_FIRST = """\
+$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null |
+    sed -n 's|^/local/domain/0/backend/vbd/[0-9]*/\\([0-9]*\\)/params = "\\(.*\\)".*|\\1 \\2|p' |
+    sort -n | sed -n '1s/^[0-9]* //p'
+"""
+
+
+def first(domid: Word) -> Argv:
+    """Prints the target of the guest's first disk: the one it will have started from."""
+    return ("sh", "-c", _FIRST, "first-vbd", domid)
+
+
+_PUBLISHED = (
+    _VBDS
+    + """\
+i=0
+while :; do
+    set -- "$1" "$2" "$3" "$4" `vbds "$1" "$2" ""`
+    [ -n "$5" ] || { echo none; exit 0; }
+    [ "$8" = "$3" ] && [ "$6" = 4 ] && { echo published; exit 0; }
+    i=`expr $i + 1`
+    [ $i -gt "$4" ] && break
+    sleep 1
+done
+echo "sectors $8"
+"""
+)
+
+
+def published(domid: Word, params: str, *, sectors: int, seconds: int) -> Argv:
+    """Waits until the backend tells the guest so many sectors: prints ``published``, ``none``, or what it tells."""
+    return ("sh", "-c", _PUBLISHED, "vbd-published", domid, params, str(sectors), str(seconds))
