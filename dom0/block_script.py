@@ -1,7 +1,7 @@
 """The hotplug script block-xvmstore as dom0 is told to use it: installing it, its map of volumes, its verbs. Pure.
 
-The script itself is ``files/block-xvmstore`` and explains itself. It is also what logs in and out where no toolstack calls
-it, so that there is one piece of code that knows how.
+The script itself is ``files/block-xvmstore`` and explains itself. It is also what logs in and out where no toolstack
+calls it, so that there is one piece of code that knows how.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,9 @@ class Account:
     own_secret: Secret | None = None
 
 
-def map_of(volume: str, disk: Disk, *, portals: Sequence[str], account: Account, multipath: bool, login: bool) -> Secret:
+def map_of(
+    volume: str, disk: Disk, *, portals: Sequence[str], account: Account, multipath: bool, login: bool
+) -> Secret:
     """What dom0 must know of a volume. A secret as a whole: it may hold one."""
     lines = {
         "volume": volume,
@@ -74,16 +76,21 @@ shift
 keep=" $2 "
 for id in *; do
     case $id in *[!0-9a-f]*) continue ;; esac
-    case `sed -n 's/^volume=//p' "$id"` in
-    "$1"/*) case $keep in *" $id "*) ;; *) rm -f "$id" && echo "$id" ;; esac ;;
-    esac
+    volume=`sed -n 's/^volume=//p' "$id"`
+    case $volume in "$1"/*) ;; *) continue ;; esac
+    case $keep in *" $id "*) continue ;; esac
+    if grep -l "^id=$id\\$" /var/run/xvmstore/use_backend_vbd_* >/dev/null 2>&1; then
+        echo "$volume is attached to a guest: detach it first" >&2
+        exit 1
+    fi
+    "$3" logout "$id" && rm -f "$id" || exit
 done
 """
 
 
 def forget(guest: str, *, keep: Sequence[str] = ()) -> Step:
     """Take away the maps of a guest's volumes but those in ``keep``."""
-    return Step((ROOT_SHELL, "-c", _FORGET, "forget-volume-maps", MAPS, guest, " ".join(keep)))
+    return Step((ROOT_SHELL, "-c", _FORGET, "forget-volume-maps", MAPS, guest, " ".join(keep), PATH))
 
 
 _INSTALL = """\

@@ -2,8 +2,8 @@
 
 There are two ways to wire a LUN into a guest:
 
-script  the line holds nothing but the LU's GUID, and the hotplug script block-xvmstore knows the rest: it logs in when the
-        guest starts, makes sure of the WWID, and logs out when the last user has gone
+script  the line holds nothing but the LU's GUID, and the hotplug script block-xvmstore knows the rest: it logs in when
+        the guest starts, makes sure of the WWID, and logs out when the last user has gone
 path    dom0 is logged in before the guest starts, and the line names the device (udev's by-path); the stock ``block``
         script checks that no other guest writes to it
 
@@ -69,7 +69,7 @@ def _xl(disk: Disk) -> str:
 
 
 def xm_by_script(disk: Disk) -> str:
-    """One entry for xend's ``disk = [ ... ]``: xm splits it at commas. Xen 3.3 refuses such a type, as blkif.py says."""
+    """One entry for xend's ``disk = [ ... ]``: xm splits it at commas. Xen 3.3 refuses such a type (blkif.py)."""
     return f"xvmstore:{disk.id},{disk.vdev},{_mode(disk)}"
 
 

@@ -99,7 +99,7 @@ done
 
 
 class SolarisIscsi:
-    """xVM's dom0. The CHAP name and secret are the admin's to set, once: ``iscsiadm`` asks for the secret at a terminal.
+    """xVM's dom0. The CHAP name and secret are the admin's to set, once: ``iscsiadm`` wants the secret typed.
 
     xdb reads a disk's size when a guest connects (illumos xdb.c), so none grows under it.
     """

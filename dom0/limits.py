@@ -54,7 +54,7 @@ LIMITS = (
           "over 128 GiB: an HVM guest's IDE disk ends there before Xen 3.0.3 (no LBA48 in qemu-dm)"),
     # f8dc2a2051, 2007-12-27: rombios INT13 with LBA48.
     Limit((3, 0, 3), (3, 2), lambda d: d.size > 128 * GIB,
-          "over 128 GiB: the HVM BIOS cannot start from what lies beyond before Xen 3.2 (INT 13h): keep the boot files below"),
+          "over 128 GiB: the HVM BIOS cannot read boot files beyond before Xen 3.2 (INT 13h): keep them below"),
     # bbc24abfb2, 2008-06-27: extended disk numbers.
     Limit(None, (3, 3), lambda d: _kind(d.vdev) == "xvd" and number(d.vdev) > 15,
           "device names end at xvdp before Xen 3.3"),
@@ -73,7 +73,7 @@ LIMITS = (
     Limit((4, 2), (4, 7), lambda d: d.by_script and d.toolstack == "xl",
           'HVM guests and pygrub cannot use a disk with a script before Xen 4.7: use wiring = "path"'),
     # libxl from 4.2 runs the scripts; DevController.py of 3.0.2 waits 10 s, 3.1 and later 100 s.
-    Limit(None, (3, 1), lambda d: d.by_script, "xend before Xen 3.1 waits 10 s for a hotplug script: a slow login fails"),
+    Limit(None, (3, 1), lambda d: d.by_script, "xend before Xen 3.1 waits 10 s for a script: a slow login fails"),
     # xen/include/public/io/blkif.h note 12 and 221f2748e8; illumos xdb.c says 512 is hard-coded.
     Limit(None, None, lambda d: d.block != 512,
           "blocks of {block} bytes: back ends and front ends disagree about the size of anything but 512"),

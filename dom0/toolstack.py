@@ -6,7 +6,7 @@ Xen 4.0 and xVM; virsh(1).
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dom0.disk import PATH, SCRIPT, Disk, Wiring, by_path, solaris_device, solaris_number, xl, xl_by_script
 from remote.errors import UnexpectedOutput
@@ -22,6 +22,9 @@ class Domain:
     state: str
 
 
+_DOMID = Capture("domid", r"s/^\([0-9]\{1,\}\)$/\1/p")
+
+
 @dataclass(frozen=True, slots=True)
 class Toolstack:
     """One way to talk to Xen.
@@ -29,7 +32,7 @@ class Toolstack:
     format   the disk lines it reads (``dom0.disk.FORMATS``)
     wirings  how it can be wired, the usual one first
     domid    prints a domain's number; fails, or prints "-", when it does not run
-    detach   the same for all; ``forced`` when the guest does not let go
+    detach   a line of shell: $1 the domain, $2 the vbd's number, $3 its name; ``force`` when the guest does not let go
     params   what xenstore has as a disk's target, by wiring
     info     prints what ``parse_info`` reads
     """
@@ -40,14 +43,19 @@ class Toolstack:
     list_words: Argv
     read_list: Callable[[str], tuple[Domain, ...]]
     attach_words: Callable[[Word, Disk, Wiring], Argv]
-    detach_words: Callable[[Word, Word], Argv]
-    forced_words: Callable[[Word, Word], Argv]
+    detach: str
+    force: str
     info_words: Argv
     params: Mapping[Wiring, Callable[[Disk], str]]
 
     def domid(self, guest: str) -> Step:
         """Captures ``domid``. Fails when the guest does not run."""
-        return Step((*self.domid_words, guest), captures=(Capture("domid", r"s/^\([0-9]\{1,\}\)$/\1/p"),))
+        return Step((*self.domid_words, guest), captures=(_DOMID,))
+
+    def domid_if_any(self, guest: str) -> Step:
+        """Captures ``domid``, which is empty when the guest does not run."""
+        argv = ("sh", "-c", '$xvm_become "$@" 2>/dev/null || :', "domid-if-any", *self.domid_words, guest)
+        return Step(argv, captures=(replace(_DOMID, required=False),))
 
     def domains(self) -> Query[tuple[Domain, ...]]:
         """The guests that run."""
@@ -77,8 +85,8 @@ def parse_table(text: str) -> tuple[Domain, ...]:
 def parse_virsh(text: str) -> tuple[Domain, ...]:
     """Read ``virsh list``.
 
-     Id   Name   State
-     1    web1   running
+    Id   Name   State
+    1    web1   running
     """
     found = []
     for line in text.splitlines():
@@ -121,7 +129,9 @@ def parse_info(text: str) -> XenInfo:
     major, minor, last = (int(number) for number in numbers)
     virt = facts.get("virt_caps")
     return XenInfo(
-        (major, minor, last), tuple(facts.get("xen_caps", "").split()), tuple(virt.split()) if virt is not None else None
+        (major, minor, last),
+        tuple(facts.get("xen_caps", "").split()),
+        tuple(virt.split()) if virt is not None else None,
     )
 
 
@@ -149,10 +159,11 @@ def _virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
     return ("virsh", "attach-disk", domid, by_path(disk), disk.vdev, *kind, *read_only, "--live")
 
 
+_XL_DETACH = '$xvm_become xl block-detach "$1" "$2"'
 # Before Xen 4.15 xl knew no --force: there the plain command forces after ten seconds by itself.
-_XL_FORCE = """\
-$xvm_become xl block-detach "$1" "$2" --force 2>/dev/null || $xvm_become xl block-detach "$1" "$2"
-"""
+_XL_FORCE = f"{_XL_DETACH} --force 2>/dev/null || {_XL_DETACH}"
+_XM_DETACH = '$xvm_become xm block-detach "$1" "$2"'
+_VIRSH_DETACH = '$xvm_become virsh detach-disk "$1" "$3" --live'
 
 XL = Toolstack(
     format="xl",
@@ -161,8 +172,8 @@ XL = Toolstack(
     list_words=("xl", "list"),
     read_list=parse_table,
     attach_words=_xl_attach,
-    detach_words=lambda domid, devid: ("xl", "block-detach", domid, devid),
-    forced_words=lambda domid, devid: ("sh", "-c", _XL_FORCE, "force-detach", domid, devid),
+    detach=_XL_DETACH,
+    force=_XL_FORCE,
     info_words=("xl", "info"),
     params={SCRIPT: _id, PATH: by_path},
 )
@@ -173,8 +184,8 @@ XM = Toolstack(
     list_words=("xm", "list"),
     read_list=parse_table,
     attach_words=_xm_attach,
-    detach_words=lambda domid, devid: ("xm", "block-detach", domid, devid),
-    forced_words=lambda domid, devid: ("xm", "block-detach", domid, devid, "--force"),
+    detach=_XM_DETACH,
+    force=f"{_XM_DETACH} --force",
     info_words=("xm", "info"),
     params={SCRIPT: _id, PATH: by_path},
 )
@@ -185,8 +196,8 @@ XM_ON_SOLARIS = Toolstack(
     list_words=("xm", "list"),
     read_list=parse_table,
     attach_words=_solaris_attach,
-    detach_words=lambda domid, devid: ("xm", "block-detach", domid, devid),
-    forced_words=lambda domid, devid: ("xm", "block-detach", domid, devid, "--force"),
+    detach=_XM_DETACH,
+    force=f"{_XM_DETACH} --force",
     info_words=("xm", "info"),
     params={PATH: solaris_device},
 )
@@ -197,8 +208,8 @@ LIBVIRT = Toolstack(
     list_words=("virsh", "list"),
     read_list=parse_virsh,
     attach_words=_virsh_attach,
-    detach_words=lambda domid, vdev: ("virsh", "detach-disk", domid, vdev, "--live"),
-    forced_words=lambda domid, vdev: ("virsh", "detach-disk", domid, vdev, "--live"),
+    detach=_VIRSH_DETACH,
+    force=_VIRSH_DETACH,
     info_words=("virsh", "version"),
     params={PATH: by_path},
 )

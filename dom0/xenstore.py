@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from remote.errors import UnexpectedOutput
-from remote.script import Argv, Query, Step, Word
+from remote.script import Argv, Capture, Query, Step, Word
 
 BACKENDS = "/local/domain/0/backend/vbd"
 STATES = {
@@ -104,6 +104,7 @@ def _number(keys: dict[str, str], key: str) -> int | None:
 _VBDS = """\
 awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
 vbds() {
+    [ -n "$1" ] || return 0
     $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
         BEGIN { want = "'"$2"'"; called = "'"$3"'" }
         { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
@@ -111,8 +112,9 @@ vbds() {
         END {
             for (d in seen) {
                 target = key[d, "params"]; sub(/^\\/dev\\//, "", target); mine = want; sub(/^\\/dev\\//, "", mine)
-                if (target == mine || (called != "" && key[d, "dev"] == called))
-                    print d, key[d, "state"] + 0, (key[d, "dev"] == "" ? "-" : key[d, "dev"]), key[d, "sectors"] + 0, target
+                dev = key[d, "dev"] == "" ? "-" : key[d, "dev"]
+                if (target == mine || (called != "" && dev == called))
+                    print d, key[d, "state"] + 0, dev, key[d, "sectors"] + 0, target
             }
         }'
 }
@@ -180,6 +182,57 @@ def name_free(domid: Word, params: str, vdev: str) -> Step:
     return Step(("sh", "-c", _NAME_FREE, "vdev-free", domid, params, vdev))
 
 
+# A hotplug script that failed said so; one that was killed said nothing, and none takes this long.
+_SETTLED = """\
+i=0
+while :; do
+    said=`$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | awk '
+        BEGIN { want = "'"$2"'" }
+        { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
+        n == 9 { key[p[8], p[9]] = value; seen[p[8]] = 1 }
+        END { for (d in seen) if (key[d, "params"] == want) print d, key[d, "hotplug-status"] }'`
+    set -- "$1" "$2" $said
+    case ${4-} in connected) exit 0 ;; error|busy) break ;; esac
+    [ -n "${3-}" ] || exit 0
+    i=`expr $i + 1`
+    [ $i -gt 45 ] && break
+    sleep 1
+done
+echo "$3"
+"""
+
+
+def dead(domid: Word, params: str) -> Step:
+    """Captures ``dead``: a vbd for this target whose hotplug script has failed, or was killed; else it is empty."""
+    return Step(("sh", "-c", _SETTLED, "dead-vbd", domid, params), captures=(Capture("dead", "p", required=False),))
+
+
+def detach(command: str, domid: Word, params: str) -> Argv:
+    """Runs a toolstack's line of shell for the domain's vbd with this target, if it has one."""
+    program = (
+        f"{_VBDS}detach() {{ {command}; }}\n"
+        + """\
+set -- "$1" "$2" `vbds "$1" "$2" ""`
+[ -z "$3" ] || detach "$1" "$3" "$5"
+"""
+    )
+    return ("sh", "-c", program, "detach-vbd", domid, params)
+
+
+_ATTACHED = (
+    _VBDS
+    + """\
+set -- "$1" "$2" `vbds "$1" "$2" ""`
+[ -n "$3" ]
+"""
+)
+
+
+def attached(domid: Word, params: str) -> Argv:
+    """Exits 0 if the domain has a vbd with this target."""
+    return ("sh", "-c", _ATTACHED, "vbd-attached", domid, params)
+
+
 # Both counters are the backend's own (xen-blkback); where they are not there, nothing is known.
 _QUIET = (
     _VBDS
@@ -200,6 +253,7 @@ def quiet(domid: Word, params: str, *, seconds: int) -> Step:
 
 
 _FIRST = """\
+[ -n "$1" ] || exit 0
 $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null |
     sed -n 's|^/local/domain/0/backend/vbd/[0-9]*/\\([0-9]*\\)/params = "\\(.*\\)".*|\\1 \\2|p' |
     sort -n | sed -n '1s/^[0-9]* //p'

@@ -18,6 +18,8 @@ _NOT_OPTIONS = frozenset({"volsize", "volblocksize", "type"})
 _SIZE = re.compile(r"([0-9]{1,40})(?:([KMGTPE])(?:iB)?)?\Z", re.IGNORECASE | re.ASCII)
 _UNITS = {unit: 1024 ** (power + 1) for power, unit in enumerate("KMGTPE")}
 _LARGEST = 2**63 - 1
+# A Xen guest's disk: any xvd, and what old HVM guests have besides (xl-disk-configuration(5), vbd-interface(7)).
+VDEV = r"xvd[a-z]{1,2}|hd[a-d]|sd[a-p]"
 # Of a user property; ZAP_MAXVALUELEN was 1024 until pool version 15.
 _LONGEST_VALUE = 1023
 # SBD_MIN_LU_SIZE of COMSTAR: a smaller volume cannot be exported.
@@ -49,6 +51,13 @@ def word(text: str, what: str) -> str:
         raise InvalidValue(
             f"{shown(text)} is no {what}: use 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
         )
+    return text
+
+
+def vdev(text: str) -> str:
+    """A disk's name in a guest. Raises InvalidValue."""
+    if not re.fullmatch(VDEV, text):
+        raise InvalidValue(f"{shown(text)} is no device name of a Xen guest: xvda to xvdzz, hda to hdd, sda to sdp")
     return text
 
 

@@ -196,7 +196,7 @@ _CAPTURES = (
     _field(LUN, "lun", shape=r"[0-9]\{1,5\}"),
     _field("volsize", "volsize", shape=r"[0-9]*"),
     _field(SERIAL, "serial", shape=r"[0-9a-z]*", required=False),
-    _field(VDEV, "vdev", shape=r"xvd[a-z]*", required=False),
+    _field(VDEV, "vdev", shape=r"[hsx][vd][a-z]*", required=False),
 )
 
 _FREE_VDEV = """\
@@ -215,6 +215,12 @@ def free_vdev(parent: str, *, rather: Word = "") -> Step:
     Chosen on the node, under the guest's lock, and kept with the disk: letters must not move when another disk goes.
     """
     return Step(("sh", "-c", _FREE_VDEV, "free-device-letter", parent, VDEV, rather), captures=(Capture("free", "p"),))
+
+
+def vdev_is_free(parent: str, dataset: str, vdev: str) -> Step:
+    """Checks that no other disk of the guest has this device name."""
+    others = f"\\|^{dataset.replace('.', '[.]')}\t|d; /\t{vdev}$/p"
+    return Step(("zfs", "get", "-H", "-r", "-o", "name,value", VDEV, parent), expect=(Expect(others, ""),))
 
 
 _COMPARE = "echo \"$1 $2\" | awk '{ if ($2 + 0 < $1 + 0) exit 1; exit 0 }'"

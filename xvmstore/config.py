@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from dom0.disk import PATH, Wiring
+from dom0.limits import parse_version
+from dom0.toolstack import TOOLSTACKS, Toolstack
 from iscsi import names as iscsi_names
 from iscsi.backends import BACKENDS
 from iscsi.model import TargetLayout
@@ -21,10 +24,9 @@ Become = Literal["none", "pfexec", "sudo"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``[nodes.NAME]``: a storage node. ``host`` is an address or an alias of ssh_config(5)."""
+class Reach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a machine is logged in to."""
 
-    host: str
     user: str | None = None
     port: Annotated[int, msgspec.Meta(gt=0, lt=65536)] | None = None
     identity: str | None = None
@@ -35,6 +37,12 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     connect_timeout: Positive = 10.0
     timeout: Positive = 300.0
     become: Become = "none"
+
+
+class Node(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[nodes.NAME]``: a storage node. ``host`` is an address or an alias of ssh_config(5)."""
+
+    host: str
     backend: Literal["comstar", "lio"] = "comstar"
     release: Literal["illumos", "b111", "linux"] | None = None
     base: str
@@ -57,13 +65,29 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return self.release or next(iter(BACKENDS[self.backend]))
 
 
-class Dom0(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``[dom0s.NAME]``: a Xen host, here only as an initiator. ``host_group`` is its name unless given."""
+class Dom0(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[dom0s.NAME]``: a Xen host; without ``host`` only an initiator. ``host_group`` is its name unless given."""
 
     initiator: str
+    host: str | None = None
+    system: Literal["linux", "solaris"] = "linux"
+    toolstack: Literal["xl", "xm", "libvirt"] | None = None
+    wiring: Wiring | None = None
+    multipath: bool = False
+    xen: str | None = None
     host_group: str | None = None
     chap_user: str | None = None
     chap_secret_file: str | None = None
+
+    @property
+    def stack(self) -> Toolstack:
+        """The toolstack that is meant: xl on Linux and xm on Solaris unless another is named."""
+        return TOOLSTACKS[self.system, self.toolstack or ("xm" if self.system == "solaris" else "xl")]
+
+    @property
+    def wired(self) -> Wiring:
+        """How guests' disks are wired: by the script where nothing else is said, and we can put it there."""
+        return self.wiring or (self.stack.wirings[0] if self.host else PATH)
 
 
 T = TypeVar("T")
@@ -156,10 +180,28 @@ def _check(path: Path, file: _File) -> None:
         _valid(where, "initiator", iscsi_names.iqn, dom0.initiator)
         _groups(where, host_group=dom0.host_group)
         _both(where, dom0.chap_user, dom0.chap_secret_file)
+        _check_dom0(where, dom0)
     groups = [dom0.host_group or name for name, dom0 in file.dom0s.items()]
     twice = next((group for group in groups if groups.count(group) > 1), None)
     if twice is not None:
         raise ConfigError(f"{path}: [dom0s]: host_group {twice!a} is given to two dom0s: each sees what its group sees")
+
+
+def _check_dom0(where: str, dom0: Dom0) -> None:
+    if dom0.host is not None:
+        _no_option(where, dom0.host)
+    known = [tool for system, tool in TOOLSTACKS if system == dom0.system]
+    if dom0.toolstack is not None and dom0.toolstack not in known:
+        raise ConfigError(f"{where}: toolstack: a {dom0.system} dom0 has {', '.join(known)}")
+    if dom0.wired not in dom0.stack.wirings:
+        raise ConfigError(f'{where}: wiring: {dom0.stack.format} cannot use a script: use wiring = "path"')
+    if dom0.xen is not None and not parse_version(dom0.xen):
+        raise ConfigError(f"{where}: xen: {dom0.xen!r} is no version such as 4.17 or 3.0.3")
+
+
+def _no_option(where: str, host: str) -> None:
+    if host.startswith("-"):
+        raise ConfigError(f"{where}: host: {host!r} would be an option to ssh")
 
 
 def _check_node(where: str, node: Node, file: _File) -> None:
@@ -172,8 +214,7 @@ def _check_node(where: str, node: Node, file: _File) -> None:
     _valid(where, "target_prefix", iscsi_names.iqn, node.target_prefix)
     _groups(where, target_group=node.target_group, portal_group=node.portal_group)
     _both(where, node.chap_user, node.chap_secret_file)
-    if node.host.startswith("-"):
-        raise ConfigError(f"{where}: host: {node.host!r} would be an option to ssh")
+    _no_option(where, node.host)
     if node.layout == "shared-target" and not node.target:
         raise ConfigError(f'{where}: layout = "shared-target" needs target = "iqn...."')
     if node.target:

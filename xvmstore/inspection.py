@@ -11,7 +11,7 @@ from remote.errors import NotFound
 from remote.host import Answer
 from remote.script import Captured, Query
 from storage import zvol
-from storage.names import VolumeName
+from storage.names import VDEV, VolumeName
 from storage.zvol import Zvol
 from xvmstore.nodes import StorageNode
 from xvmstore.results import Volume
@@ -86,7 +86,7 @@ _SHAPES = {
     "guid": re.compile(r"6[0-9A-Fa-f]{31}"),
     "target": re.compile(r"(iqn|eui)\.[0-9A-Za-z.:-]+"),
     "lun": re.compile(r"[0-9]{1,5}"),
-    "vdev": re.compile(r"xvd[a-z]{1,2}"),
+    "vdev": re.compile(VDEV),
 }
 
 

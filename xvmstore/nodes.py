@@ -1,25 +1,21 @@
 """A storage node as configured: how to reach it, how it exports, where volumes are on it."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from iscsi import names as iscsi_names
 from iscsi.backend import Access, Backend, Export, Needs
 from iscsi.backends import BACKENDS
-from remote.address import SshAddress
 from remote.errors import ConfigError
-from remote.host import Host, Outcome, Shell, guest_lock
+from remote.host import Host, Outcome, guest_lock
 from remote.script import Captured, Lock, Query, Secret, Step, Word
 from storage import names, zvol
 from storage.names import VolumeName
 from xvmstore import secret_files
 from xvmstore.config import Config, Node
+from xvmstore.connections import connect
 from xvmstore.plan import Plan
-
-BECOME = {"none": (), "pfexec": ("pfexec",), "sudo": ("sudo", "-n")}
 
 
 class StorageNode:
@@ -40,8 +36,7 @@ class StorageNode:
     def host(self) -> Host:
         """The connection, not opened yet."""
         if self._host is None:
-            become = BECOME[self.settings.become]
-            self._host = Host(self.name, _shell(self), become=become, timeout=self.settings.timeout)
+            self._host = connect(f"nodes.{self.name}", self.settings.host, self.settings, self.config)
         return self._host
 
     def close(self) -> None:
@@ -137,9 +132,14 @@ class StorageNode:
 
     def with_own_secret(self, export: Export) -> Export:
         """The export with what the target proves itself by, for changes that set it up."""
+        own = self.own_chap()
+        return replace(export, own_chap=own) if own else export
+
+    def own_chap(self) -> tuple[str, Secret] | None:
+        """What the node's targets prove themselves with (mutual CHAP), if they do."""
         secret = self._secret(self.settings.chap_secret_file, f"node {self.name}")
         user = self.settings.chap_user
-        return replace(export, own_chap=(user, secret)) if user and secret else export
+        return (user, secret) if user and secret else None
 
     def recorded(self, name: VolumeName, *, size: Word | None = None) -> Export:
         """How a volume is exported by what ``identity`` captures of it on the node; ``size`` where it gets another."""
@@ -149,39 +149,3 @@ class StorageNode:
     def identity(self, name: VolumeName) -> Step:
         """Checks that a volume is one of ours, made in the layout this node is configured for."""
         return zvol.identity(self.dataset(name), layout=self.settings.layout)
-
-
-def _shell(node: StorageNode) -> Shell:
-    """Imported when wanted: fabric alone costs half a second."""
-    if node.settings.transport == "local":
-        from remote.local import LocalShell
-
-        return LocalShell()
-    if node.settings.transport == "openssh":
-        from remote.openssh import OpensshShell
-
-        return OpensshShell(_address(node))
-    from remote.fabric_shell import FabricShell
-
-    return FabricShell(_address(node))
-
-
-def _address(node: StorageNode) -> SshAddress:
-    settings = node.settings
-
-    def path(name: str | None) -> Path | None:
-        found = node.config.file(name) if name else None
-        if found is not None and not os.access(found, os.R_OK):
-            raise ConfigError(f"{node.config.path}: [nodes.{node.name}]: {found} cannot be read")
-        return found
-
-    return SshAddress(
-        host=settings.host,
-        user=settings.user,
-        port=settings.port,
-        identity=path(settings.identity),
-        known_hosts=path(settings.known_hosts),
-        ssh_config=path(settings.ssh_config),
-        connect_timeout=settings.connect_timeout,
-        options=settings.ssh_options,
-    )

@@ -6,7 +6,7 @@ The JSON form is an API: fields are added, never renamed or removed. Sizes are b
 from dataclasses import dataclass, field
 from typing import Any
 
-from dom0.disk import Disk, xl
+from dom0.disk import PATH, SCRIPT, Disk, lines
 from iscsi.model import Check, Session
 from remote.errors import InvalidValue
 from storage.names import size
@@ -53,21 +53,25 @@ class Volume:
 
     @property
     def disk(self) -> dict[str, str]:
-        """Disk lines by toolstack; empty while the volume has no target."""
-        disk = self.xen_disk
-        return {"xl": xl(disk)} if disk else {}
+        """Disk lines by format, for a dom0 with block-xvmstore; empty while the volume has no target."""
+        return lines(self.xen_disk, SCRIPT) if self.xen_disk else {}
+
+    @property
+    def disk_by_path(self) -> dict[str, str]:
+        """Disk lines by format, for a dom0 that is logged in before the guest starts."""
+        return lines(self.xen_disk, PATH) if self.xen_disk else {}
 
     @property
     def xen_disk(self) -> Disk | None:
         """The volume as a Xen disk."""
         if self.vdev is None or self.target is None or self.lun is None:
             return None
-        return Disk(self.vdev, self.portals[0], self.target, self.lun)
+        return Disk(self.vdev, self.portals[0], self.target, self.lun, guid=self.guid)
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON object."""
         values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return values | {"disk": self.disk}
+        return values | {"disk": self.disk, "disk_by_path": self.disk_by_path}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,65 @@ class LunSession:
             "since": session.since,
             "volumes": list(self.volumes),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A volume in a guest that runs.
+
+    volume    GUEST/DISK; ``domain`` the guest it is attached to, by ``domid``
+    vdev      its name in the guest; ``state`` what xenstore says of the backend: "connected" when the guest uses it
+    """
+
+    volume: str
+    dom0: str
+    domain: str
+    domid: int
+    vdev: str
+    state: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest: where it runs (None: nowhere that was looked at), its volumes, and which of them are attached where.
+
+    ``disks`` is one (volume, vdev, sessions) for each volume; ``trouble`` is what does not fit together, in words.
+    """
+
+    name: str
+    dom0: str | None
+    domid: int | None
+    state: str
+    disks: tuple[tuple[str, str | None, tuple[str, ...]], ...]
+    attached: tuple[Attachment, ...]
+    trouble: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        disks = [{"volume": name, "vdev": vdev, "sessions": list(sessions)} for name, vdev, sessions in self.disks]
+        return values | {"disks": disks, "attached": [one.to_json() for one in self.attached]}
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """How far a new size got on one dom0.
+
+    reached  guest: its backend told it; dom0: the kernel there sees it, the guest will at its next start;
+             node: dom0 will see it when it logs in
+    """
+
+    dom0: str
+    reached: str
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON object."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

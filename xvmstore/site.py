@@ -4,14 +4,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from remote.errors import ConfigError, Refused
+from dom0.disk import PATH, Wiring
+from remote.errors import ConfigError, Refused, RemoteError, Unreachable
 from storage import names, pool
 from storage.names import VolumeName
 from storage.pool import Pool, PoolStatus
-from xvmstore import checks, config, luns, volumes
+from xvmstore import checks, config, dom0_checks, guest_list, guests, luns, migration, volumes
+from xvmstore.dom0s import XenDom0
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
-from xvmstore.results import Check, Created, Lun, LunSession, Volume, Wanted
+from xvmstore.results import Attachment, Check, Created, Grown, Guest, Lun, LunSession, Volume, Wanted
 
 Size = int | str
 
@@ -28,6 +30,7 @@ class Site:
         self.config = configuration
         self._chosen = node
         self._nodes: dict[str, StorageNode] = {}
+        self._dom0s: dict[str, XenDom0] = {}
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, node: str | None = None) -> "Site":
@@ -47,6 +50,8 @@ class Site:
         """Close all connections."""
         for node in self._nodes.values():
             node.close()
+        for dom0 in self._dom0s.values():
+            dom0.close()
 
     def node(self, name: str | None = None) -> StorageNode:
         """A node by name, or the one that is meant when none is named. Raises ConfigError."""
@@ -62,10 +67,18 @@ class Site:
             raise ConfigError(f"{self.config.path}: say which node with --node; it has: {listed}")
         return known[0]
 
+    def dom0(self, name: str) -> XenDom0:
+        """A dom0 by name. Raises ConfigError."""
+        if name not in self._dom0s:
+            self._dom0s[name] = XenDom0(name, self.config)
+        return self._dom0s[name]
+
     # -- nodes and pools
 
     def check_node(self, name: str | None = None) -> tuple[Check, ...]:
-        """Reachability, rights, services, pool. Raises Unreachable."""
+        """Reachability, rights, services, pool; of a dom0 its toolstack, initiator, script. Raises Unreachable."""
+        if name is not None and name not in self.config.nodes and name in self.config.dom0s:
+            return dom0_checks.check(self.dom0(name))
         return checks.check(self.node(name))
 
     def setup_node(self, name: str | None = None) -> None:
@@ -167,6 +180,96 @@ class Site:
 
     def _dom0(self, name: str | None) -> str | None:
         return self.node().dom0s([name])[0] if name is not None else None
+
+    # -- guests
+
+    def guests(self, *, dom0: str | None = None) -> tuple[Guest, ...]:
+        """Guests that have volumes: where they run, what is attached, who is logged in.
+
+        Every dom0 that has a ``host`` is asked, or only the one named. One that cannot be reached is named in the
+        ``trouble`` of the guests it may run.
+        """
+        asked = [dom0] if dom0 else [name for name, one in self.config.dom0s.items() if one.host]
+        seen, failed = [], {}
+        for name in asked:
+            try:
+                one = self.dom0(name)
+                seen.append(guest_list.seen(one, one.host.ask(guest_list.questions(one))))
+            except (Unreachable, RemoteError) as error:
+                failed[name] = str(error)
+        return guest_list.guests(self.node(), self.volumes(), seen, failed)
+
+    def install_script(self, dom0: str) -> None:
+        """Install block-xvmstore and its boot unit on a dom0."""
+        guests.install(self.dom0(dom0))
+
+    def prepare_guest(self, guest: str, *, dom0: str) -> tuple[Volume, ...]:
+        """Have a dom0 know a guest's volumes, and try each; where no script will log in, log in. Raises Refused."""
+        found = self.volumes(guest=guest)
+        guests.prepare(self.dom0(dom0), self.node(), guest, found)
+        return found
+
+    def forget_guest(self, guest: str, *, dom0: str) -> None:
+        """Have a dom0 forget a guest's volumes."""
+        guests.forget(self.dom0(dom0), names.word(guest, "guest name"))
+
+    def attach(self, name: str, *, dom0: str, vdev: str | None = None) -> tuple[Attachment, bool]:
+        """Attach a volume to its guest, which runs on ``dom0``; also tells whether it was so already.
+
+        ``vdev`` gives it another device name from now on. Raises Refused, InUse, PartlyDone.
+        """
+        return guests.attach(self.dom0(dom0), self.node(), self._volume_as(name, vdev))
+
+    def plan_attach(self, name: str, *, dom0: str) -> Plan:
+        """What ``attach`` would do on the dom0. The node is asked."""
+        return guests.plan_attach(self.dom0(dom0), self.node(), self.volume(name))
+
+    def _volume_as(self, name: str, vdev: str | None) -> Volume:
+        """The volume, under the device name it is to have."""
+        parsed = VolumeName.parse(name)
+        found = self.volume(name)
+        if vdev is None or found.vdev == names.vdev(vdev):
+            return found
+        return volumes.rename_vdev(self.node(), parsed, vdev)
+
+    def detach(self, name: str, *, dom0: str, force: bool = False) -> Volume:
+        """Take a volume from its guest. Raises InUse where it is known to be used, unless forced; PartlyDone."""
+        found = self.volume(name)
+        guests.detach(self.dom0(dom0), found, force=force)
+        return found
+
+    def plan_detach(self, name: str, *, dom0: str, force: bool = False) -> Plan:
+        """What ``detach`` would do on the dom0. The node is asked."""
+        return guests.plan_detach(self.dom0(dom0), self.volume(name), force=force)
+
+    def grow(self, name: str, size: Size, *, dom0s: Sequence[str] = ()) -> tuple[Volume, tuple[Grown, ...]]:
+        """Grow a volume, and bring the new size to the guest that has it, as far as it goes.
+
+        ``dom0s`` None are those that are logged in and have a ``host``. Raises Refused, PartlyDone.
+        """
+        found = self.resize_volume(name, size)
+        logged_in = [self.node().initiators().get(one) for one in found.sessions]
+        meant = dom0s or [one for one in logged_in if one is not None and self.config.dom0s[one].host]
+        return found, tuple(guests.grow(self.dom0(one), found, found.size) for one in dict.fromkeys(meant))
+
+    def check_migration(self, guest: str, *, source: str, destination: str) -> tuple[Check, ...]:
+        """May a guest be moved from one dom0 to another, and would it find its disks there?"""
+        found = self.volumes(guest=guest)
+        return migration.check(guest, found, self.dom0(source), self.dom0(destination))
+
+    def wiring(self, dom0: str | None = None) -> tuple[str, Wiring]:
+        """Format and wiring of disk lines on a dom0, or the node's first default one."""
+        chosen = self.node().dom0s([dom0] if dom0 else ())
+        if not chosen:
+            return "xl", PATH
+        meant = self.dom0(chosen[0])
+        return meant.stack.format, meant.wiring
+
+    def warnings(self, vdev: str | None, size: int, *, dom0s: Iterable[str]) -> tuple[str, ...]:
+        """What the dom0s' configured releases of Xen will not do with such a disk."""
+        return tuple(text for name in self.node().dom0s(dom0s) for text in self.dom0(name).warn(vdev or "xvda", size))
+
+    # -- all LUNs
 
     def luns(self) -> tuple[Lun, ...]:
         """Every LU of the node, also those xvmstore did not make."""

@@ -224,6 +224,31 @@ def resize(node: StorageNode, name: VolumeName, size: int, *, force: bool = Fals
     return confirmed(node, name, outcome, made="resized", expect=Expected(size=size))
 
 
+def plan_rename_vdev(node: StorageNode, name: VolumeName, vdev: str) -> Plan:
+    """Another name for the disk inside its guest: recorded, so that the disk lines have it from now on."""
+    dataset = node.dataset(name)
+    return Plan.of(
+        node.lock(name.guest),
+        *_known(node, name, node.recorded(name)),
+        (
+            "vdev",
+            (zvol.vdev_is_free(node.parent(name.guest), dataset, vdev), zvol.set_property(dataset, zvol.VDEV, vdev)),
+        ),
+    )
+
+
+def rename_vdev(node: StorageNode, name: VolumeName, vdev: str) -> Volume:
+    """Give a disk another name inside its guest. Raises Refused where another disk has it, NotFound."""
+    plan = plan_rename_vdev(node, name, vdev)
+    outcome = node.run(plan, then=inspection.questions(node, name))
+    if plan.failed_role(outcome) == "vdev":
+        raise Refused(
+            f"{node.name}: another disk of {name.guest} is {vdev} already: `xvmstore guest disks {name.guest}`"
+        )
+    raise_failure(node, name, plan, outcome)
+    return inspection.answer(node, name, outcome.answers)
+
+
 def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, watch: Sequence[str] | None = None) -> Plan:
     """Another name for the zvol; GUID, target and LUN stay. The device letter does too, unless the new guest has it."""
     if name == new:

@@ -27,6 +27,11 @@ portals = ["10.77.0.1:3260"]
 default_dom0s = ["xen1"]
 
 [dom0s.xen1]
+host = "dom0"
+transport = "openssh"
+ssh_options = [{dom0_options}]
+ssh_config = "{ssh_config}"
+known_hosts = "{known_hosts}"
 initiator = "{initiator}"
 chap_user = "xen1"
 chap_secret_file = "{secret}"
@@ -52,6 +57,7 @@ class LabNode(Node):
                 ssh_config=lab.ssh_config,
                 known_hosts=lab.folder / "known_hosts",
                 options=", ".join(f'"{option}"' for option in lab.ssh_options(lab.storage)),
+                dom0_options=", ".join(f'"{option}"' for option in lab.ssh_options(lab.dom0)),
                 initiator=self.initiator,
                 secret=folder / "xen1.secret",
             )
@@ -119,7 +125,7 @@ class Dom0:
         node = f"iscsiadm -m node -T {made['target']} -p {made['portals'][0]}"
         accounts = {"authmethod": "CHAP", "username": "xen1", "password": self._node.secret, **own}
         account = "".join(f"{node} -o update -n node.session.auth.{k} -v {v}\n" for k, v in accounts.items())
-        device = str(made["disk"]["xl"]).split("target=")[1]
+        device = str(made["disk_by_path"]["xl"]).split("target=")[1]
         self.run(f"set -e\n{node} -o new\n{account}{node} --login\nudevadm settle\ntest -b {device}")
         return device
 

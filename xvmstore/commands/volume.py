@@ -47,12 +47,21 @@ def create(
     if app.dry_run:
         app.show_plan(app.site().plan_create_volume(name, size, dom0s=dom0s, **options))
         return
+    _warn(app, size, dom0s)
     created = app.site().create_volume(name, size, dom0s=dom0s, **options)  # type: ignore[arg-type]
     if app.json:
         as_json(created.volume.to_json() | {"action": created.action})
         return
     click.echo(f"volume {created.volume.name} on {created.volume.node}: {created.action}")
-    _show(created.volume)
+    _show(app, created.volume)
+
+
+def _warn(app: App, size: str, dom0s: tuple[str, ...] = ()) -> None:
+    """What the dom0s' releases of Xen cannot do with such a disk, before there is one."""
+    from xvmstore.site import in_bytes
+
+    for text in app.site().warnings(None, in_bytes(size), dom0s=dom0s):
+        app.note(text)
 
 
 def _properties(given: tuple[str, ...]) -> dict[str, str]:
@@ -114,12 +123,15 @@ def show(app: App, name: str) -> None:
         as_json(found.to_json())
         return
     click.echo(f"volume {found.name} on {found.node}: {state(found)}")
-    _show(found)
+    _show(app, found)
 
 
-def _show(one: Volume) -> None:
+def _show(app: App, one: Volume) -> None:
     from dom0.disk import login
     from storage.names import human
+
+    format_, wiring = app.site().wiring()
+    lines = one.disk if wiring == "script" else one.disk_by_path
 
     kind = "thin" if one.thin else "thick"
     pairs = [
@@ -133,10 +145,13 @@ def _show(one: Volume) -> None:
         ("dom0s", ", ".join(one.dom0s) or "nobody may see it"),
         ("sessions", ", ".join(one.sessions) or "none"),
     ]
-    pairs += [(f"{tool} disk", line) for tool, line in one.disk.items()]
+    pairs += [(f"{format_} disk", lines[format_])] if format_ in lines else []
     pairs += [("trouble", text) for text in one.trouble]
     fields(pairs)
-    if one.xen_disk and one.exported and not one.sessions:
+    if wiring == "script" and one.exported:
+        guest, dom0 = one.name.partition("/")[0], one.dom0s[0] if one.dom0s else "NAME"
+        click.echo(f"  before the guest first starts: xvmstore guest prepare {guest} --dom0 {dom0}")
+    elif one.xen_disk and one.exported and not one.sessions:
         click.echo("  before the guest starts, on its dom0 (after setting CHAP in the node record, if it is used):")
         for command in login(one.xen_disk):
             click.echo(f"    {command}")
@@ -153,6 +168,7 @@ def resize(app: App, name: str, size: str, force: bool) -> None:  # noqa: FBT001
     if app.dry_run:
         app.show_plan(app.site().plan_resize_volume(name, size, force=force))
         return
+    _warn(app, size)
     _result(app, app.site().resize_volume(name, size, force=force), "resized")
 
 
@@ -174,7 +190,7 @@ def _result(app: App, found: Volume, done: str) -> None:
         as_json(found.to_json())
         return
     click.echo(f"volume {found.name} on {found.node}: {done}")
-    _show(found)
+    _show(app, found)
 
 
 @volume.command()

@@ -1,0 +1,108 @@
+"""What went wrong on a dom0, in words an admin can act on. By the role of the step that failed."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from remote.errors import InUse, PartlyDone, Refused, RemoteError, StepFailed, XvmError
+from remote.host import Outcome
+from xvmstore.dom0s import XenDom0
+from xvmstore.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A failure and where it happened; ``said`` is what the step printed."""
+
+    dom0: XenDom0
+    guest: str
+    volume: str
+    said: str
+    failure: RemoteError
+
+
+def raise_failure(dom0: XenDom0, guest: str, plan: Plan, outcome: Outcome, *, volume: str = "") -> None:
+    """Raise what stopped a plan, if anything did. Raises Refused, InUse, PartlyDone, RemoteError."""
+    failure = failed(dom0, guest, plan, outcome, volume=volume)
+    if failure is not None:
+        raise failure
+
+
+def failed(dom0: XenDom0, guest: str, plan: Plan, outcome: Outcome, *, volume: str = "") -> XvmError | None:
+    """What stopped a plan, if anything did."""
+    failure, role = plan.failure(outcome), plan.failed_role(outcome)
+    if failure is None or role is None:
+        return failure
+    said = outcome.steps[outcome.failed_step or 0].stdout.strip()
+    reason = _REASONS.get(role, _of_script)
+    return reason(_Case(dom0, guest, volume or guest, said, failure))
+
+
+def _no_script(case: _Case) -> XvmError:
+    if case.dom0.settings.system != "linux":
+        return case.failure
+    where = case.dom0.name
+    return Refused(
+        f"{where}: block-xvmstore is not there, or another release's: `xvmstore guest install-script --dom0 {where}`"
+    )
+
+
+def _not_running(case: _Case) -> XvmError:
+    return Refused(
+        f"{case.dom0.name}: guest {case.guest} does not run there; "
+        f"what it starts with is in its config: `xvmstore guest disks {case.guest}`"
+    )
+
+
+def _name_taken(case: _Case) -> XvmError:
+    return Refused(f"{case.dom0.name}: in {case.guest}, {case.said} already: choose another name with --vdev")
+
+
+def _root(case: _Case) -> XvmError:
+    return InUse(
+        f"{case.dom0.name}: {case.volume} is the disk {case.guest} started from: shut the guest down, or use --force"
+    )
+
+
+def _busy(case: _Case) -> XvmError:
+    return InUse(
+        f"{case.dom0.name}: {case.guest} reads or writes {case.volume} now: unmount it there first, or use --force"
+    )
+
+
+def _not_connected(case: _Case) -> XvmError:
+    return _worded(case, f"{case.guest} has not connected its disk ({case.said}): is it still starting?")
+
+
+def _held(case: _Case) -> XvmError:
+    return PartlyDone(
+        f"{case.dom0.name}: {case.guest} does not let go of {case.volume} ({case.said}): "
+        "unmount it there, and run the same command again"
+    )
+
+
+_SCRIPT_SAID = re.compile(r"(?:script|block-xvmstore): (.+)")
+
+
+def _of_script(case: _Case) -> XvmError:
+    """What the hotplug script complained of, out of all that libxl says about it."""
+    failure = case.failure
+    words = _SCRIPT_SAID.findall(failure.stderr) if isinstance(failure, StepFailed) else []
+    return _worded(case, words[-1]) if words else failure
+
+
+def _worded(case: _Case, text: str) -> RemoteError:
+    """In other words, unless something is left: then all of it matters."""
+    failure = case.failure
+    return RemoteError(f"{case.dom0.name}: {text}{failure.note}") if isinstance(failure, StepFailed) else failure
+
+
+_REASONS: dict[str, Callable[[_Case], XvmError]] = {
+    "script": _no_script,
+    "domain": _not_running,
+    "vdev": _name_taken,
+    "root": _root,
+    "busy": _busy,
+    "connected": _not_connected,
+    "gone": _held,
+}
