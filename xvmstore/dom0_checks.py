@@ -28,5 +28,5 @@ def check(dom0: XenDom0) -> tuple[Check, ...]:
     if info.error is None:
         checks.append(fitness.version(wanted, info.get()))
     if domains.error is None:
-        checks.append(Check("toolstack", ok=True, found=f"{dom0.stack.format}, {len(domains.get())} guests run"))
+        checks.append(Check("toolstack", ok=True, found=f"{dom0.stack.format}, guests running: {len(domains.get())}"))
     return (*checks, *(fitness.judge(wanted, facts.get()) if facts.error is None else ()))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from remote.errors import InUse, PartlyDone, Refused, RemoteError, StepFailed, XvmError
+from remote.errors import InUse, PartlyDone, Refused, RemoteError, StepFailed, XvmError, one_line
 from remote.host import Outcome
 from xvmstore.dom0s import XenDom0
 from xvmstore.plan import Plan
@@ -91,6 +91,12 @@ def _of_script(case: _Case) -> XvmError:
     return _worded(case, words[-1]) if words else failure
 
 
+def _as_said(case: _Case) -> XvmError:
+    """A program of ours: what it says is meant for the admin."""
+    failure = case.failure
+    return _worded(case, one_line(failure.stderr)) if isinstance(failure, StepFailed) and failure.stderr else failure
+
+
 def _worded(case: _Case, text: str) -> RemoteError:
     """In other words, unless something is left: then all of it matters."""
     failure = case.failure
@@ -105,4 +111,6 @@ _REASONS: dict[str, Callable[[_Case], XvmError]] = {
     "busy": _busy,
     "connected": _not_connected,
     "gone": _held,
+    "forget": _as_said,
+    "install": _as_said,
 }

@@ -9,7 +9,7 @@ from dom0 import block_script, xenstore
 from dom0.block_script import Shown
 from dom0.disk import Disk
 from dom0.xenstore import STATES, Vbd
-from remote.errors import InUse, NotFound, PartlyDone, Refused
+from remote.errors import InUse, Mismatch, NotFound, PartlyDone, Refused
 from remote.script import Captured, Step
 from xvmstore.dom0_outcomes import failed, raise_failure
 from xvmstore.dom0s import XenDom0
@@ -34,7 +34,8 @@ def install(dom0: XenDom0) -> None:
     """Put them there, or newer ones in their place. Raises StepFailed."""
     if dom0.settings.system != "linux":
         raise Refused(f"{dom0.name}: block-xvmstore is for a Linux dom0; a Solaris one has its own initiator log in")
-    dom0.run(plan_install(dom0)).must()
+    plan = plan_install(dom0)
+    raise_failure(dom0, "", plan, dom0.run(plan))
 
 
 def plan_prepare(dom0: XenDom0, node: StorageNode, guest: str, volumes: Sequence[Volume]) -> Plan:
@@ -117,6 +118,12 @@ def attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> tuple[Attachment
         raise PartlyDone(f"{dom0.name}: {volume.name} was attached, and is gone again: run the same command again")
     index = plan.roles.index("attach")
     return attachment(dom0, volume, found[0], domain=guest), outcome.steps[index].how == "skip"
+
+
+def must_not_have(dom0: XenDom0, volume: Volume) -> None:
+    """Checks that no guest there has the volume: its name in a guest cannot change while it is attached."""
+    for vbd in _ours(dom0, volume, dom0.host.ask_one(xenstore.vbds())):
+        raise Mismatch(f"{dom0.name}: {volume.name} is attached as {vbd.vdev}: detach it first to give it another name")
 
 
 def _nobody_elses(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dom0.disk import PATH, Wiring
-from remote.errors import ConfigError, Refused, RemoteError, Unreachable
+from remote.errors import ConfigError, InvalidValue, Refused, RemoteError, Unreachable
 from storage import names, pool
 from storage.names import VolumeName
 from storage.pool import Pool, PoolStatus
@@ -218,18 +218,19 @@ class Site:
 
         ``vdev`` gives it another device name from now on. Raises Refused, InUse, PartlyDone.
         """
-        return guests.attach(self.dom0(dom0), self.node(), self._volume_as(name, vdev))
+        return guests.attach(self.dom0(dom0), self.node(), self._volume_as(name, vdev, dom0))
 
     def plan_attach(self, name: str, *, dom0: str) -> Plan:
         """What ``attach`` would do on the dom0. The node is asked."""
         return guests.plan_attach(self.dom0(dom0), self.node(), self.volume(name))
 
-    def _volume_as(self, name: str, vdev: str | None) -> Volume:
+    def _volume_as(self, name: str, vdev: str | None, dom0: str) -> Volume:
         """The volume, under the device name it is to have."""
         parsed = VolumeName.parse(name)
         found = self.volume(name)
         if vdev is None or found.vdev == names.vdev(vdev):
             return found
+        guests.must_not_have(self.dom0(dom0), found)
         return volumes.rename_vdev(self.node(), parsed, vdev)
 
     def detach(self, name: str, *, dom0: str, force: bool = False) -> Volume:
@@ -254,6 +255,8 @@ class Site:
 
     def check_migration(self, guest: str, *, source: str, destination: str) -> tuple[Check, ...]:
         """May a guest be moved from one dom0 to another, and would it find its disks there?"""
+        if source == destination:
+            raise InvalidValue(f"{guest}: from {source} to {destination} is no way to go")
         found = self.volumes(guest=guest)
         return migration.check(guest, found, self.dom0(source), self.dom0(destination))
 

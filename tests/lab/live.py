@@ -134,6 +134,20 @@ class Dom0:
         node = f"iscsiadm -m node -T {made['target']} -p {made['portals'][0]}"
         self.run(f"{node} -u && {node} -o delete")
 
+    def traces(self, made: dict[str, Any]) -> dict[str, str]:
+        """What dom0 has of a volume: vbds, sessions, uses of the script, SCSI disks, node records. Empty is clean."""
+        guid, target = made["guid"].lower(), made["target"]
+        looks = {
+            "vbds": f"xenstore-ls -f /local/domain/0/backend/vbd 2>/dev/null | grep {guid} || :",
+            "sessions": f"grep -lx '{target}' /sys/class/iscsi_session/*/targetname 2>/dev/null || :",
+            "uses": f"grep -l '^id={guid}' /var/run/xvmstore/use_* 2>/dev/null || :",
+            "disks": f"grep -lx 'naa.{guid}' /sys/class/scsi_device/*/device/wwid 2>/dev/null || :",
+            "records": f"ls -d /etc/iscsi/nodes/{target} 2>/dev/null || :",
+        }
+        said = self.run("\n".join(f"echo '{name} '$({look})" for name, look in looks.items()))
+        rows = (line.partition(" ") for line in said.splitlines())
+        return {name: value.strip() for name, _, value in rows if value.strip()}
+
     def size(self, device: str) -> int:
         """What the kernel thinks a device has, in bytes."""
         return int(self.run(f"blockdev --getsize64 {device}"))

@@ -138,7 +138,7 @@ def prepare(app: App, name: str, dom0: str) -> None:
     if app.json:
         as_json([one.to_json() for one in found])
         return
-    click.echo(f"guest {name}: {dom0} can have its {len(found)} disks")
+    click.echo(f"guest {name}: {dom0} can have {', '.join(one.name for one in found)}")
 
 
 @guest.command()

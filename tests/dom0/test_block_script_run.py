@@ -1,0 +1,349 @@
+"""block-xvmstore itself, run by the shells dom0s have, over a tree of files in place of /sys and a fake iscsiadm.
+
+What a kernel, a network and a Xen have to do with it is tested in the lab; here are its own decisions.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dom0.block_script import FORMAT, Account, map_of, parse, text
+from dom0.disk import Disk
+from remote.script import Secret
+
+FAKES = Path(__file__).parent / "fakes"
+SCRIPT = Path(__file__).parents[2] / "dom0/files/block-xvmstore"
+SHELLS = {"dash": ("dash",), "bash": ("bash", "--posix"), "busybox": ("busybox", "sh")}
+GUID = "600144F00C2A6D0000006A27E7400001"
+TARGET = "iqn.2026-11.org.xvmstore:web1.root.6a27e7400001"
+DISK = Disk("xvda", "192.0.2.10:3260", TARGET, 1, guid=GUID)
+ID = GUID.lower()
+VBD = "/local/domain/0/backend/vbd/7/51712"
+
+
+class Host:
+    """A dom0 made of files."""
+
+    def __init__(self, root: Path, shell: tuple[str, ...]) -> None:
+        self.root, self._shell = root, shell
+        for folder in ("bin", "sys/class/iscsi_session", "etc/xvmstore/volumes", "proc", "var/run"):
+            (root / folder).mkdir(parents=True)
+        for name, fake in (
+            ("iscsiadm", "iscsiadm"),
+            *((f"xenstore-{verb}", "xenstore") for verb in ("read", "write", "ls")),
+        ):
+            shutil.copy(FAKES / fake, root / "bin" / name)
+        for name in ("logger", "blockdev", "multipath", "multipathd"):
+            (root / "bin" / name).write_text("#!/bin/sh\n")
+            (root / "bin" / name).chmod(0o755)
+        (root / "proc/mounts").write_text("/dev/vda / ext4 rw 0 0\n")
+        (root / "wwid").write_text(f"naa.{ID}\n")
+        (root / "xenstore").write_text("/local/domain/0/name = Domain-0\n")
+        self.know()
+
+    def know(self, **facts: str) -> None:
+        """Write the volume's map, by default one portal with CHAP."""
+        account = Account("xen1", Secret("a-secret-of-xen1"))
+        content = map_of("web1/root", DISK, portals=["192.0.2.10:3260"], account=account, multipath=False, login=False)
+        lines = dict(line.split("=", 1) for line in content.value.splitlines()) | facts
+        (self.root / "etc/xvmstore/volumes" / ID).write_text(
+            "".join(f"{key}={value}\n" for key, value in lines.items())
+        )
+
+    def vbd(self, path: str = VBD, **keys: str) -> None:
+        """A vbd as libxl has it when it calls the script."""
+        wanted = {"params": ID, "mode": "w", "frontend-id": path.split("/")[-2], "state": "2", **keys}
+        with (self.root / "xenstore").open("a") as file:
+            file.writelines(f"{path}/{key} = {value}\n" for key, value in wanted.items())
+            file.write(f"/local/domain/{wanted['frontend-id']}/vm = /vm/{wanted['frontend-id']}\n")
+
+    def key(self, name: str, path: str = VBD) -> str | None:
+        """A key of a vbd."""
+        lines = (self.root / "xenstore").read_text().splitlines()
+        return next((line.split(" = ", 1)[1] for line in lines if line.startswith(f"{path}/{name} = ")), None)
+
+    def run(self, *words: str, vbd: str | None = None, deadline: int = 5) -> subprocess.CompletedProcess[str]:
+        """The script, as a toolstack or an admin calls it."""
+        bus = {"XENBUS_PATH": vbd.removeprefix("/local/domain/0/")} if vbd else {}
+        env = {
+            "XVMSTORE_ROOT": str(self.root),
+            "PATH": f"{self.root}/bin:/usr/bin:/bin",
+            "XVMSTORE_DEADLINE": str(deadline),
+        }
+        argv = [*self._shell, str(SCRIPT), *words]
+        return subprocess.run(argv, env=env | bus, capture_output=True, text=True, timeout=60, check=False)
+
+    def add(self, vbd: str = VBD) -> subprocess.CompletedProcess[str]:
+        """As libxl does."""
+        return self.run("add", vbd=vbd)
+
+    def left(self) -> list[str]:
+        """Sessions, uses, node records and files on their way."""
+        places = ("sys/class/iscsi_session/session*", "var/run/xvmstore/[!l]*", "etc/iscsi/nodes/*/*", "etc/iscsi/.x*")
+        return sorted(str(path.relative_to(self.root)) for place in places for path in self.root.glob(place))
+
+
+@pytest.fixture(params=sorted(SHELLS))
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+    """One for each shell there is."""
+    shell = SHELLS[request.param]
+    if shutil.which(shell[0]) is None or shutil.which("flock") is None:
+        pytest.skip(f"needs {shell[0]} and flock")
+    return Host(tmp_path, shell)
+
+
+@pytest.fixture
+def dash(tmp_path: Path) -> Host:
+    """Where the shell does not matter."""
+    return Host(tmp_path, SHELLS["dash"] if shutil.which("dash") else ("sh",))
+
+
+def test_add_and_remove(host: Host) -> None:
+    """The guest is given the device by number and path; remove logs out and leaves nothing, not even a record."""
+    host.vbd()
+    added = host.add()
+
+    assert 0 == added.returncode, added.stderr
+    assert ("8:10", "/dev/sda", "connected") == tuple(
+        host.key(name) for name in ("physical-device", "physical-device-path", "hotplug-status")
+    )
+    (use,) = parse(host.run("show").stdout).uses
+    assert ("backend_vbd_7_51712", ID, "/dev/sda") == (use.name, use.id, use.device)
+    assert 0 == host.run("remove", vbd=VBD).returncode
+    assert [] == host.left()
+
+
+def test_the_node_record(dash: Host) -> None:
+    """Static, manual, scanned by nobody, with our account; only root can read it; no secret was an argument."""
+    dash.vbd()
+    assert 0 == dash.add().returncode
+
+    (record,) = (dash.root / "etc/iscsi/nodes" / TARGET).iterdir()
+    lines = record.read_text().splitlines()
+    assert 0o600 == record.stat().st_mode & 0o777
+    assert {
+        "node.startup = manual",
+        "node.session.scan = manual",
+        "node.session.timeo.replacement_timeout = 86400",
+        "node.session.auth.authmethod = CHAP",
+        "node.session.auth.username = xen1",
+        "node.session.auth.password = a-secret-of-xen1",
+    } <= set(lines)
+    assert ("# BEGIN RECORD 2.1.8", "# END RECORD", 1) == (lines[0], lines[-1], lines.count("node.startup = manual"))
+    assert not [line for line in lines if line.endswith(("= automatic", "= auto"))]
+    calls = (dash.root / "calls").read_text()
+    assert "discovery" not in calls
+    assert "a-secret" not in calls + (dash.root / "xenstore").read_text()
+
+
+@pytest.mark.parametrize(
+    ("facts", "error"),
+    [
+        ({"rc-192.0.2.10:3260": "24"},
+         "web1/root: CHAP was refused by 192.0.2.10:3260, or this initiator is not let in"),
+        ({"rc-192.0.2.10:3260": "8"}, "web1/root: portal 192.0.2.10:3260 does not answer"),
+        ({"rc-192.0.2.10:3260": "19"},
+         f"web1/root: 192.0.2.10:3260 refused the login: is {TARGET} still exported to this host?"),
+        ({"rc-192.0.2.10:3260": "77"},
+         "web1/root: login at 192.0.2.10:3260: iscsiadm exited 77: iscsiadm: login failed"),
+        ({"wwid": "naa.600144f0000000000000000000000000"},
+         f"web1/root: LUN 1 of {TARGET} is naa.600144f0000000000000000000000000, not naa.{ID}: nothing was attached"),
+        ({"proc/mounts": "/dev/sda /mnt ext4 rw 0 0"}, "web1/root: /dev/sda is mounted in dom0"),
+    ],
+)  # fmt: skip
+def test_what_fails_leaves_nothing(host: Host, facts: dict[str, str], error: str) -> None:
+    """The reason is where the toolstack looks for it; login, device, record and use are taken back at once."""
+    for name, value in facts.items():
+        (host.root / name).write_text(value + "\n")
+    host.vbd()
+
+    assert 1 == host.add().returncode
+    assert ("error", error) == (host.key("hotplug-status"), host.key("hotplug-error"))
+    assert (None, []) == (host.key("physical-device"), host.left())
+
+
+def test_a_lun_that_is_not_there(host: Host) -> None:
+    """It is waited for until the deadline, and no longer."""
+    (host.root / "wwid").unlink()
+    host.vbd()
+
+    assert 1 == host.run("add", vbd=VBD, deadline=2).returncode
+    assert f"web1/root: not there after 2 s: LUN 1 of {TARGET}: is it exported to this host?" == host.key(
+        "hotplug-error"
+    )
+    assert [] == host.left()
+
+
+def test_an_id_that_is_not_known(host: Host) -> None:
+    """And ids that are none: a guest's config may say anything."""
+    for index, wrong in enumerate(("600144f0ffffffffffffffffffffffff", "../../../etc/passwd", "")):
+        path = VBD.replace("51712", str(51728 + index))
+        host.vbd(path, params=wrong)
+        assert 1 == host.add(path).returncode
+        assert "error" == host.key("hotplug-status", path)
+    assert [] == host.left()
+
+
+def test_one_writer_only(host: Host) -> None:
+    """A second guest is refused, and the first one's session and device stay; two readers may share."""
+    other = VBD.replace("/7/", "/8/")
+    host.vbd()
+    assert 0 == host.add().returncode
+    before = host.left()
+    host.vbd(other)
+
+    assert 1 == host.add(other).returncode
+    assert "web1/root: is attached to domain 7 already (mode w asked for)" == host.key("hotplug-error", other)
+    assert before == host.left()
+    assert 0 == host.run("remove", vbd=other).returncode, "what the toolstack does after a failure"
+    assert before == host.left()
+
+
+def test_readers_share_and_the_last_one_logs_out(host: Host) -> None:
+    """Whoever leaves first takes nothing from the other."""
+    other = VBD.replace("/7/", "/8/")
+    for path in (VBD, other):
+        host.vbd(path, mode="r")
+        assert 0 == host.add(path).returncode
+    assert 0 == host.run("remove", vbd=VBD).returncode
+    assert [TARGET] == [login.target for login in parse(host.run("show").stdout).logins]
+    assert 0 == host.run("remove", vbd=other).returncode
+    assert [] == host.left()
+
+
+@pytest.mark.parametrize("same", ["vm", "target", "gone"])
+def test_a_guest_that_migrates_may_have_it_twice(host: Host, same: str) -> None:
+    """The same guest under another number, its device model's domain, or one that has gone, is no second writer."""
+    other = VBD.replace("/7/", "/8/")
+    host.vbd()
+    assert 0 == host.add().returncode
+    store = host.root / "xenstore"
+    lines = [line for line in store.read_text().splitlines() if not line.startswith("/local/domain/7/vm")]
+    extra = {
+        "vm": "/local/domain/7/vm = /vm/8",
+        "target": "/local/domain/7/vm = /vm/7\n/local/domain/8/target = 7",
+        "gone": "",
+    }
+    store.write_text("\n".join([*lines, extra[same], ""]))
+    host.vbd(other)
+
+    assert 0 == host.add(other).returncode, host.key("hotplug-error", other)
+
+
+def test_xends_way_of_calling(host: Host) -> None:
+    """add twice, as udev may; mode w!, which skips the check; remove when xenstore has forgotten the vbd already."""
+    other = VBD.replace("/7/", "/8/")
+    for path in (VBD, other):
+        host.vbd(path, mode="w!", type="xvmstore")
+        assert 0 == host.add(path).returncode
+        assert 0 == host.add(path).returncode
+    (host.root / "xenstore").write_text("/local/domain/0/name = Domain-0\n")
+
+    assert [0, 0] == [host.run("remove", vbd=path).returncode for path in (VBD, other)]
+    assert [] == host.left()
+
+
+def test_remove_of_what_was_never_added(host: Host) -> None:
+    """libxl calls remove after every add that failed: nothing is ours, nothing is touched."""
+    host.vbd()
+    assert 0 == host.run("login", ID).returncode
+    before = host.left()
+
+    assert 0 == host.run("remove", vbd=VBD).returncode
+    assert before == host.left()
+
+
+def test_somebody_elses_session_and_record_stay(host: Host) -> None:
+    """A session that was there is used and not logged out; a record that was there is not deleted."""
+    record = host.root / "etc/iscsi/nodes" / TARGET / "192.0.2.10,3260"
+    env = {"XVMSTORE_ROOT": str(host.root), "PATH": "/usr/bin:/bin"}
+    for last in (("-o", "new"), ("--login",)):
+        subprocess.run(
+            [FAKES / "iscsiadm", "-m", "node", "-T", TARGET, "-p", "192.0.2.10:3260", *last], env=env, check=True
+        )
+    before = record.read_text()
+    host.vbd()
+
+    assert 0 == host.add().returncode
+    assert 0 == host.run("remove", vbd=VBD).returncode
+    assert ["session1"] == [path.name for path in (host.root / "sys/class/iscsi_session").iterdir()]
+    assert before == record.read_text()
+
+
+def test_the_next_portal(host: Host) -> None:
+    """Without multipath the first portal that answers will do; IPv6 has brackets and records without."""
+    host.know(portals="192.0.2.10:3260 [2001:db8::1]:3260")
+    (host.root / "rc-192.0.2.10:3260").write_text("8\n")
+    host.vbd()
+
+    assert 0 == host.add().returncode, host.key("hotplug-error")
+    assert ["[2001:db8::1]:3260"] == [login.portal for login in parse(host.run("show").stdout).logins]
+    assert 0 == host.run("remove", vbd=VBD).returncode
+    assert [] == host.left()
+
+
+def test_check_login_logout(host: Host) -> None:
+    """check leaves all as it was, also for a guest that has it; login keeps it until logout."""
+    assert f"/dev/sda {1 << 30}\n" == host.run("check", ID).stdout
+    assert [] == host.left()
+    host.vbd()
+    assert 0 == host.add().returncode
+    before = host.left()
+    assert 0 == host.run("check", ID).returncode
+    assert before == host.left()
+    assert ["/dev/sda\n"] * 2 == [host.run("login", ID).stdout for _ in range(2)]
+    assert 0 == host.run("remove", vbd=VBD).returncode
+    assert 1 == len(parse(host.run("show").stdout).logins)
+    assert [0, 0] == [host.run("logout", ID).returncode for _ in range(2)]
+    assert [] == host.left()
+
+
+def test_sweep_lets_go_of_what_nobody_has(host: Host) -> None:
+    """A vbd that xenstore does not have any more; never one it has, and none at all when xenstore does not answer."""
+    host.vbd()
+    assert 0 == host.add().returncode
+    before = host.left()
+    assert (0, before) == (host.run("sweep").returncode, host.left())
+    (host.root / "xenstore").write_text("")
+    said = host.run("sweep")
+    assert (1, True, before) == (said.returncode, "nothing was let go of" in said.stderr, host.left())
+    (host.root / "xenstore").write_text("/local/domain/0/name = Domain-0\n")
+    backend = host.root / "sys/bus/xen-backend/devices/vbd-7-51712"
+    backend.mkdir(parents=True)
+    assert (0, before) == (host.run("sweep").returncode, host.left())
+    backend.rmdir()
+    assert (0, []) == (host.run("sweep").returncode, host.left())
+
+
+def test_grow(host: Host) -> None:
+    """Nothing to do where it is not; else it waits until the kernel has the size."""
+    assert (0, "") == (host.run("grow", ID, str(2 << 30)).returncode, host.run("grow", ID, "1024").stdout)
+    assert 0 == host.run("login", ID).returncode
+    said = host.run("grow", ID, str(2 << 30), deadline=1)
+    assert (1, True) == (said.returncode, f"{2 << 30} bytes: the kernel sees {1 << 30}" in said.stderr)
+    (host.root / "sys/class/block/sda/size").write_text(f"{2 << 21}\n")
+    said = host.run("grow", ID, str(2 << 30))
+    assert (0, f"/dev/sda {2 << 30}\n") == (said.returncode, said.stdout), said.stderr
+
+
+def test_a_map_it_does_not_understand(host: Host) -> None:
+    """Refused, rather than half of it used."""
+    host.know(colour="blue")
+    said = host.run("check", ID)
+    assert (1, True) == (said.returncode, "unknown line colour" in said.stderr)
+    host.know(lun="")
+    assert "is not complete" in host.run("check", ID).stderr
+
+
+def test_without_a_word(host: Host) -> None:
+    """It says what it is for; add and remove are for a toolstack."""
+    said = host.run()
+    assert (2, True) == (said.returncode, "block-xvmstore login ID" in said.stderr)
+    assert "XENBUS_PATH is not set" in host.run("add").stderr
+
+
+def test_the_script_says_what_maps_it_reads() -> None:
+    """By which a dom0 with another release's script is told apart."""
+    assert FORMAT in text().splitlines()[:9]
