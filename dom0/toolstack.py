@@ -62,6 +62,10 @@ class Toolstack:
         return Query(self.list_words, self.read_list)
 
 
+# xend (xm 3.1 and later) also lists guests that do not run: they have neither number nor state.
+_ROW = re.compile(r"(?P<name>\S+)(?:\s+(?P<domid>\d+)\s+\d+\s+\d+\s+(?P<state>\S+)|\s+\d+\s+\d+)\s+[\d.]+\s*\Z")
+
+
 def parse_table(text: str) -> tuple[Domain, ...]:
     """Read ``xl list`` and ``xm list``; dom0 itself is left out.
 
@@ -73,12 +77,11 @@ def parse_table(text: str) -> tuple[Domain, ...]:
         raise UnexpectedOutput("list", lines[0] if lines else "", "a heading that begins with Name")
     found = []
     for line in lines[1:]:
-        words = line.rsplit(None, 5)
-        if len(words) != 6:
+        match = _ROW.match(line)
+        if match is None:
             raise UnexpectedOutput("list", line, "name, ID, memory, VCPUs, state and time")
-        # xend also lists guests that it knows and that do not run: they have no number.
-        if words[1].isdecimal() and words[1] != "0":
-            found.append(Domain(words[0], int(words[1]), words[4]))
+        if match["domid"] and match["domid"] != "0":
+            found.append(Domain(match["name"], int(match["domid"]), match["state"]))
     return tuple(found)
 
 

@@ -18,7 +18,8 @@ def test_create_prints_what_is_needed(node: Node, guest: str) -> None:
     assert set() == wanted - set(made)
     assert (f"{guest}/root", f"tank/xvm/{guest}/root", 20 * GIB) == (made["name"], made["dataset"], made["size"])
     assert ["xen1"] == made["dom0s"]
-    assert made["disk"]["xl"].endswith(f"-iscsi-{made['target']}-lun-{made['lun']}")
+    assert made["disk_by_path"]["xl"].endswith(f"-iscsi-{made['target']}-lun-{made['lun']}")
+    assert made["disk"]["xl"].endswith(f"script=block-xvmstore, target={made['guid'].lower()}")
     assert made["guid"] in node.units()
     text = node.xvm("volume", "show", f"{guest}/root").out
     for fact in (made["guid"], made["target"], f"lun       {made['lun']}", made["disk"]["xl"]):

@@ -143,7 +143,8 @@ def test_the_node_record(dash: Host) -> None:
     [
         ({"rc-192.0.2.10:3260": "24"},
          "web1/root: CHAP was refused by 192.0.2.10:3260, or this initiator is not let in"),
-        ({"rc-192.0.2.10:3260": "8"}, "web1/root: portal 192.0.2.10:3260 does not answer"),
+        ({"rc-192.0.2.10:3260": "8"},
+         f"web1/root: no answer at 192.0.2.10:3260: it is down, or has no target {TARGET}"),
         ({"rc-192.0.2.10:3260": "19"},
          f"web1/root: 192.0.2.10:3260 refused the login: is {TARGET} still exported to this host?"),
         ({"rc-192.0.2.10:3260": "77"},

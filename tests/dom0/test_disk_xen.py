@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dom0.disk import Disk, by_path, xl
+from dom0.disk import Disk, by_path, xl, xl_by_script
+from storage.names import VDEV
 
 VERSION = "4.17"
 PHY, RAW = 1, 4
@@ -74,30 +75,32 @@ def xen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Xen]:
     parser.close()
 
 
-def _understood(xen: _Xen, disk: Disk) -> bool:
-    found = xen.parse(xl(disk))
+def _understood(xen: _Xen, line: str, disk: Disk, *, device: str | None, script: bytes | None) -> bool:
+    found = xen.parse(line)
     assert found is not None
-    assert by_path(disk) == found.pdev_path.decode()
+    assert device == found.pdev_path.decode()
     assert disk.vdev == found.vdev.decode()
     assert (PHY, RAW, int(not disk.read_only)) == (found.backend, found.format, found.readwrite)
-    assert (None, 0, 0) == (found.script, found.removable, found.is_cdrom)
+    assert (script, 0, 0) == (found.script, found.removable, found.is_cdrom)
     return True
 
 
 _DISKS = st.builds(
     Disk,
-    vdev=st.from_regex(r"xvd[a-z]", fullmatch=True),
+    vdev=st.from_regex(VDEV, fullmatch=True),
     portal=st.sampled_from(["192.0.2.10:3260", "[2001:db8::10]:3260", "[::1]:65535", "san.example.com:3260"]),
     target=st.from_regex(r"iqn\.20[0-9]{2}-1[0-2]\.[a-z0-9][a-z0-9.-]{0,60}(:[a-z0-9.:-]{1,120})?", fullmatch=True),
     lun=st.integers(0, 16383),
     read_only=st.booleans(),
+    guid=st.from_regex(r"6[0-9A-F]{31}", fullmatch=True),
 )
 
 
 @given(_DISKS)
 def test_xen_reads_every_line_we_print(xen: _Xen, disk: Disk) -> None:
-    """Device, name in the guest, access and back end come out as they went in."""
-    assert _understood(xen, disk)
+    """Device or id, name in the guest, access, back end and script come out as they went in."""
+    assert _understood(xen, xl(disk), disk, device=by_path(disk), script=None)
+    assert _understood(xen, xl_by_script(disk), disk, device=disk.id, script=b"block-xvmstore")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 
 from iscsi import lio_look
+from tests.lab.guests import Guest
 from tests.lab.live import Dom0, LabNode
+from vagrant.lab.machine import Machine
 from vagrant.lab.run import Lab
 
 CAPTURED = Path(__file__).parent.parent / "captured"
@@ -45,13 +47,42 @@ ZFS = (
 )
 
 
-def _case(node: LabNode, command: str) -> str:
-    done = node.on_node("sh", "-c", f"LC_ALL=C; export LC_ALL; {command}")
+# On the Xen machine, with web1 running on both its disks and a failed attach of a third one.
+XEN = (
+    "xl list",
+    "xl info",
+    "xl domid web1",
+    "xl domid nobody",
+    "xenstore-ls -f /local/domain/0/backend/vbd",
+    "xenstore-ls -f /local/domain/0/backend/none",
+    "/etc/xen/scripts/block-xvmstore show",
+)
+
+
+def _case(node: LabNode, command: str, *, on: Machine | None = None) -> str:
+    shell = f"LC_ALL=C; export LC_ALL; {command}"
+    done = node.on(on or node.lab.storage, "sh", "-c", shell)
     streams = ""
     for name, text in (("stdout", done.stdout), ("stderr", done.stderr)):
         ended = text if not text or text.endswith("\n") else f"{text}\n#@ nonl\n"
         streams += f"#@ {name}:\n{ended}"
     return f"#@ case: {command}\n#@ cmd: {command}\n#@ exit: {done.returncode}\n{streams}#@ end\n"
+
+
+def _xen(node: LabNode) -> None:
+    dom0 = Dom0(node)
+    for words in (("install-script",), ("prepare", "web1")):
+        node.xvm("guest", *words, "--dom0", "xen1")
+    guest = Guest(dom0, "web1", node.xvm("guest", "disks", "web1").out)
+    guest.saw("GUEST-DISK xvdb")
+    dom0.run(f"xl block-attach web1 'vdev=xvdc, script=block-xvmstore, target={32 * 'f'}' || :")
+    version = dom0.run("xl info xen_version").strip()
+    head = f"#: xl, xenstore-ls and block-xvmstore of Xen {version}, Debian 12 in the lab; RUN\n\n"
+    (CAPTURED / "xen").mkdir(exist_ok=True)
+    text = head + "\n".join(_case(node, command, on=node.lab.dom0) for command in XEN)
+    (CAPTURED / "xen" / f"xl-{version.rpartition('.')[0]}.txt").write_text(text)
+    guest.destroy()
+    node.xvm("guest", "forget", "web1", "--dom0", "xen1")
 
 
 def main() -> None:
@@ -63,6 +94,7 @@ def main() -> None:
         node = LabNode(lab, Path(folder))
         made = node.xvm("volume", "create", "web1/root", "--size", "1G", "--json").json
         node.xvm("volume", "create", "web1/data", "--size", "2G", "--thin")
+        _xen(node)
         node.shell(f"set -e\n{SETUP}")
         Dom0(node).login(made)
         system = node.shell("uname -r && zfs version && dpkg-query -W targetcli-fb").split("\n")

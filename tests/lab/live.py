@@ -71,15 +71,16 @@ class LabNode(Node):
 
     def on_node(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Over SSH, as root."""
-        return self._run(self.lab.storage, shlex.join(argv))
+        return self.on(self.lab.storage, *argv)
 
     def shell(self, script: str) -> str:
         """What a script prints on the storage machine."""
         return self.lab.ssh(self.lab.storage, script)
 
-    def _run(self, machine: Machine, command: str) -> subprocess.CompletedProcess[str]:
-        argv = [*self.lab.ssh_command(machine), command]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    def on(self, machine: Machine, *argv: str) -> subprocess.CompletedProcess[str]:
+        """The same on either machine."""
+        command = [*self.lab.ssh_command(machine), shlex.join(argv)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     def _rows(self) -> Rows:
         return parse_look(self.on_node(*map(str, lio_look.look())).stdout)

@@ -72,6 +72,23 @@ def test_the_smallest(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "format_", "wiring"),
+    [
+        ("", "xl", "path"),
+        ('host = "xen1"', "xl", "script"),
+        ('host = "xen1"\ntoolstack = "xm"', "xm", "script"),
+        ('host = "xen1"\nwiring = "path"', "xl", "path"),
+        ('host = "xen1"\ntoolstack = "libvirt"', "libvirt", "path"),
+        ('host = "xen1"\nsystem = "solaris"', "xm-solaris", "path"),
+    ],
+)
+def test_how_a_dom0_is_wired(tmp_path: Path, lines: str, format_: str, wiring: str) -> None:
+    """By the script where there is a host that it can be put on, and a toolstack that runs it."""
+    dom0 = _load(tmp_path, _dom0(lines)).dom0s["dom0-a"]
+    assert (format_, wiring) == (dom0.stack.format, dom0.wired)
+
+
 def test_everything(tmp_path: Path) -> None:
     """Every key, each with a value that is not its default."""
     loaded = _load(tmp_path, EVERYTHING)
@@ -206,6 +223,17 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         ("[dom0s.dom0-a]", "chap_user", "-S"),
     ),
     "host_group is an option": (_dom0('host_group = "-g"'), ("[dom0s.dom0-a]", "host_group", "-g")),
+    "toolstack of another system": (
+        _dom0('system = "solaris"\ntoolstack = "xl"'),
+        ("[dom0s.dom0-a]", "toolstack", "xm"),
+    ),
+    "unknown toolstack": (_dom0('toolstack = "virt-manager"'), ("toolstack", "virt-manager")),
+    "libvirt takes no script": (
+        _dom0('toolstack = "libvirt"\nwiring = "script"'),
+        ("[dom0s.dom0-a]", "wiring", "path"),
+    ),
+    "xen is no version": (_dom0('xen = "unstable"'), ("[dom0s.dom0-a]", "xen", "4.17")),
+    "dom0 host is an option": (_dom0('host = "-oProxyCommand=x"'), ("[dom0s.dom0-a]", "host", "-oProxyCommand")),
     "host_group is empty": (_dom0('host_group = ""'), ("[dom0s.dom0-a]", "host_group")),
     "target_group": (_node('target_group = "a\\nb"'), ("[nodes.san1]", "target_group")),
     "portal_group": (_node('portal_group = "a,b"'), ("[nodes.san1]", "portal_group")),

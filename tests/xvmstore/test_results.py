@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dom0.disk import Disk
+from dom0.disk import PATH, Disk, lines
 from iscsi.model import Session
 from storage.zvol import Zvol
 from xvmstore.results import Check, Lun, LunSession, Volume, Wanted
@@ -38,6 +38,7 @@ LINE = (
     "format=raw, vdev=xvda, access=rw, backendtype=phy, "
     f"target=/dev/disk/by-path/ip-192.0.2.10:3260-iscsi-{TARGET}-lun-0"
 )
+BY_SCRIPT = f"format=raw, vdev=xvda, access=rw, backendtype=phy, script=block-xvmstore, target={GUID.lower()}"
 
 
 def test_a_volume_as_json() -> None:
@@ -62,13 +63,14 @@ def test_a_volume_as_json() -> None:
         "exported": True,
         "vdev": "xvda",
         "trouble": ["the LU is write protected"],
-        "disk": {"xl": LINE},
+        "disk": {"xl": BY_SCRIPT, "xm": f"xvmstore:{GUID.lower()},xvda,w"},
+        "disk_by_path": lines(VOLUME.xen_disk, PATH) | {"xl": LINE},  # type: ignore[arg-type]
     } == json.loads(json.dumps(VOLUME.to_json()))
 
 
 def test_the_disk_goes_by_the_first_portal() -> None:
     """One path; LUN 0 is a LUN."""
-    assert Disk("xvda", "192.0.2.10:3260", TARGET, 0) == VOLUME.xen_disk
+    assert Disk("xvda", "192.0.2.10:3260", TARGET, 0, guid=GUID) == VOLUME.xen_disk
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_the_disk_goes_by_the_first_portal() -> None:
 )
 def test_an_unfinished_volume_has_no_disk(volume: Volume) -> None:
     """No line rather than a wrong one."""
-    assert (None, {}) == (volume.xen_disk, volume.disk)
+    assert (None, {}, {}) == (volume.xen_disk, volume.disk, volume.disk_by_path)
 
 
 def test_a_lun_as_json() -> None:
