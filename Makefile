@@ -46,7 +46,7 @@ check: setup ## format, lint, types, layers and the quick tests: seconds, offlin
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not node and not sshd and not lab"
+	$(BIN)/pytest -q -n 2 -m "not node and not sshd and not lab"
 
 test: setup ## all that this machine can run: real sshd, real iSCSI, the embedded node; minutes
 	$(call install,$(TEST_PACKAGES))
@@ -81,7 +81,7 @@ lab-test: setup lab-packages ## the tests on the lab, which is started for them;
 
 vagrant-check: ## shellcheck of all scripts; Vagrant's own look at the Vagrantfile for both providers
 	$(call install,$(CHECK_PACKAGES))
-	shellcheck -x -P SCRIPTDIR vagrant/provision/*.sh vagrant/image/*.sh vagrant/image/lab-init
+	shellcheck -x -P SCRIPTDIR vagrant/provision/*.sh vagrant/image/*.sh vagrant/image/lab-init dom0/files/block-xvmstore
 	ruby -wc vagrant/Vagrantfile
 	@# Vagrant looks at VirtualBox's settings only where it finds VBoxManage: a stand-in that tells a version will do.
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
