@@ -301,6 +301,38 @@ def test_check_login_logout(host: Host) -> None:
     assert [] == host.left()
 
 
+def test_what_a_guest_has_by_path_stays(host: Host) -> None:
+    """A vbd that is not ours: logout says so and changes nothing; a login that fails now takes nothing either."""
+    assert 0 == host.run("login", ID).returncode
+    backend = host.root / "sys/bus/xen-backend/devices/vbd-9-51712"
+    backend.mkdir(parents=True)
+    (backend / "physical_device").write_text("8:10\n")
+    before = host.left()
+
+    out = host.run("logout", ID)
+    assert (1, True, before) == (out.returncode, "a guest still has /dev/sda" in out.stderr, host.left()), out.stderr
+    (host.root / "sys/class/scsi_device/3:0:0:1/device/state").write_text("transport-offline\n")
+    again = host.run("login", ID)
+    assert (1, True, before) == (again.returncode, "is transport-offline" in again.stderr, host.left())
+    (backend / "physical_device").unlink()
+    assert (0, []) == (host.run("logout", ID).returncode, host.left())
+
+
+def test_a_session_that_has_lost_its_target(host: Host) -> None:
+    """Somebody else's: waited for, and not logged out."""
+    env = {"XVMSTORE_ROOT": str(host.root), "PATH": "/usr/bin:/bin"}
+    for last in (("-o", "new"), ("--login",)):
+        subprocess.run(
+            [FAKES / "iscsiadm", "-m", "node", "-T", TARGET, "-p", "192.0.2.10:3260", *last], env=env, check=True
+        )
+    (host.root / "sys/class/iscsi_session/session1/state").write_text("FAILED\n")
+    host.vbd()
+
+    assert 1 == host.run("add", vbd=VBD, deadline=1).returncode
+    assert f"web1/root: not there after 1 s: the session with {TARGET}: it has lost it" == host.key("hotplug-error")
+    assert (host.root / "sys/class/iscsi_session/session1").exists()
+
+
 def test_sweep_lets_go_of_what_nobody_has(host: Host) -> None:
     """A vbd that xenstore does not have any more; never one it has, and none at all when xenstore does not answer."""
     host.vbd()
