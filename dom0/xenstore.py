@@ -99,8 +99,8 @@ def _number(keys: dict[str, str], key: str) -> int | None:
     return int(value)
 
 
-# Prints "DEVID STATE DEV SECTORS MODE" for each vbd of domain $1 whose target is $2, or whose name in the guest is $3.
-# xend leaves /dev/ out of a device's name. Solaris's awk is nawk.
+# Prints "DEVID STATE DEV SECTORS HOTPLUG-STATUS TARGET" for each vbd of domain $1 whose target is $2, or whose name in
+# the guest is $3. xend leaves /dev/ out of a device's name. Solaris's awk is nawk.
 _VBDS = """\
 awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
 vbds() {
@@ -113,8 +113,9 @@ vbds() {
             for (d in seen) {
                 target = key[d, "params"]; sub(/^\\/dev\\//, "", target); mine = want; sub(/^\\/dev\\//, "", mine)
                 dev = key[d, "dev"] == "" ? "-" : key[d, "dev"]
+                status = key[d, "hotplug-status"] == "" ? "-" : key[d, "hotplug-status"]
                 if (target == mine || (called != "" && dev == called))
-                    print d, key[d, "state"] + 0, dev, key[d, "sectors"] + 0, target
+                    print d, key[d, "state"] + 0, dev, key[d, "sectors"] + 0, status, target
             }
         }'
 }
@@ -168,9 +169,10 @@ def gone(domid: Word, params: str, *, seconds: int) -> Argv:
 _NAME_FREE = (
     _VBDS
     + """\
+want=`echo "$2" | sed 's|^/dev/||'`
 vbds "$1" "$2" "$3" | {
-    while read -r devid state vdev sectors target; do
-        [ "$target" = "${2#/dev/}" ] || { echo "$vdev is $target"; exit 1; }
+    while read devid state vdev sectors status target; do
+        [ "$target" = "$want" ] || { echo "$vdev is $target"; exit 1; }
     done
 }
 """
@@ -183,23 +185,21 @@ def name_free(domid: Word, params: str, vdev: str) -> Step:
 
 
 # A hotplug script that failed said so; one that was killed said nothing, and none takes this long.
-_SETTLED = """\
+_SETTLED = (
+    _VBDS
+    + """\
 i=0
 while :; do
-    said=`$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | awk '
-        BEGIN { want = "'"$2"'" }
-        { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
-        n == 9 { key[p[8], p[9]] = value; seen[p[8]] = 1 }
-        END { for (d in seen) if (key[d, "params"] == want) print d, key[d, "hotplug-status"] }'`
-    set -- "$1" "$2" $said
-    case ${4-} in connected) exit 0 ;; error|busy) break ;; esac
-    [ -n "${3-}" ] || exit 0
+    set -- "$1" "$2" `vbds "$1" "$2" ""`
+    [ -n "$3" ] || exit 0
+    case $7 in connected) exit 0 ;; error|busy) break ;; esac
     i=`expr $i + 1`
     [ $i -gt 45 ] && break
     sleep 1
 done
 echo "$3"
 """
+)
 
 
 def dead(domid: Word, params: str) -> Step:

@@ -43,6 +43,11 @@ class Attached:
     seconds: float
 
 
+def _report(case: str, **facts: object) -> None:
+    """The figures of the table in docs/dom0.md: pytest -s shows them."""
+    print(case, json.dumps(facts))  # noqa: T201
+
+
 def _xl(dom0: Dom0, *words: str) -> Attached:
     began = time.monotonic()
     said = dom0.run(f"xl {' '.join(words)} 2>&1; echo $?")
@@ -52,7 +57,9 @@ def _xl(dom0: Dom0, *words: str) -> Attached:
 
 def _attach(dom0: Dom0, guest: str, vdev: str, made: dict[str, Any]) -> Attached:
     line = f"format=raw, vdev={vdev}, access=rw, script=block-xvmstore, target={made['guid'].lower()}"
-    return _xl(dom0, "block-attach", guest, f"'{line}'")
+    said = _xl(dom0, "block-attach", guest, f"'{line}'")
+    _report(f"ours {made['name']}", exit=said.exit, seconds=said.seconds)
+    return said
 
 
 def _stock(dom0: Dom0, guest: str, vdev: str, made: dict[str, Any], extra: str = "") -> Attached:
@@ -76,6 +83,7 @@ def _refused(dom0: Dom0, first: Guest, made: dict[str, Any], text: str, *, withi
     """An attach that fails in time, with its reason, and leaves nothing once xl has taken its vbd away, quickly."""
     said, traces = _attach(dom0, first.name, "xvdb", made), dom0.traces(made)
     gone = _xl(dom0, "block-detach", first.name, "xvdb")
+    _report(f"ours {made['name']}", detach=gone.seconds)
     assert (1, True) == (said.exit, f"script: {made['name']}: {text}" in said.said), said.said
     assert said.seconds < within
     assert {"vbds"} >= set(traces)
@@ -356,9 +364,6 @@ def open_(node: LabNode, dom0: Dom0) -> dict[str, Any]:
 class TestStockScript:
     """Xen's own block-iscsi in the same cases: what the right column of the table in docs/dom0.md says."""
 
-    def _report(self, case: str, **facts: object) -> None:
-        print("STOCK", case, json.dumps(facts))  # noqa: T201  the figures of the table
-
     def test_chap(self, node: LabNode, dom0: Dom0, first: Guest) -> None:
         """Impossible: its own discovery takes the account out of the node record."""
         made = node.xvm("volume", "create", "stock/chap", "--size", "1G", "--json").json
@@ -366,7 +371,7 @@ class TestStockScript:
         dom0.run(f"iscsiadm -m node -T {made['target']} -u; test -n '{device}'")
         said = _stock(dom0, first.name, "xvdc", made)
         gone = _xl(dom0, "block-detach", first.name, "xvdc")
-        self._report("chap", attach=said.exit, seconds=said.seconds, said=said.said[-300:], detach=gone.seconds)
+        _report("stock chap", attach=said.exit, seconds=said.seconds, said=said.said[-300:], detach=gone.seconds)
         assert 0 != said.exit
 
     def test_lun(self, node: LabNode, dom0: Dom0, first: Guest, shared: Path) -> None:
@@ -384,7 +389,7 @@ class TestStockScript:
         given = dom0.run(f"xenstore-read /local/domain/$(xl domid {first.name})/device/vbd/51744/backend | "
                          "xargs -I{} xenstore-read {}/sectors").strip()  # fmt: skip
         gone = _xl(dom0, "block-detach", first.name, "xvdc")
-        self._report("lun", attach=said.exit, seconds=said.seconds, sectors=given, detach=gone.seconds)
+        _report("stock lun", attach=said.exit, seconds=said.seconds, sectors=given, detach=gone.seconds)
         assert str(64 * 2048) == given, "LUN 0, which is another volume"
 
     def test_unknown_target(self, node: LabNode, dom0: Dom0, first: Guest, open_: dict[str, Any]) -> None:
@@ -401,7 +406,7 @@ class TestStockScript:
         """Killed by libxl."""
         said = _stock(dom0, first.name, "xvde", {**open_, "portals": ["10.77.0.99:3260"]})
         gone = _xl(dom0, "block-detach", first.name, "xvde")
-        self._report("down", attach=said.exit, seconds=said.seconds, said=said.said[-300:], detach=gone.seconds)
+        _report("stock down", attach=said.exit, seconds=said.seconds, said=said.said[-300:], detach=gone.seconds)
         assert 1 == said.exit
 
     def test_two_guests_and_the_detach(self, node: LabNode, dom0: Dom0, first: Guest, open_: dict[str, Any]) -> None:
@@ -415,7 +420,7 @@ class TestStockScript:
             first.saw("GUEST-DISK xvdf 0 sectors")
             sessions = dom0.traces(open_)
             last = _xl(dom0, "block-detach", first.name, "xvdf")
-            self._report("two", first=one.exit, second=two.exit, said=two.said[-200:], detach=gone.seconds,
+            _report("stock two", first=one.exit, second=two.exit, said=two.said[-200:], detach=gone.seconds,
                          left=sessions, last=last.seconds)  # fmt: skip
             assert (0, 1, False) == (one.exit, two.exit, "sessions" in sessions)
         finally:
@@ -426,5 +431,5 @@ class TestStockScript:
         portal = open_["portals"][0]
         dom0.run(f"iscsiadm -m discovery -t st -p {portal}")
         record = dom0.run(f"iscsiadm -m node -T {open_['target']} -p {portal} | grep replacement_timeout")
-        self._report("reboot", record=record.strip())
+        _report("stock reboot", record=record.strip())
         assert "node.session.timeo.replacement_timeout = 120" in record
