@@ -107,6 +107,20 @@ class Config:
     nodes: Mapping[str, Node]
     dom0s: Mapping[str, Dom0]
 
+    def node(self, name: str) -> Node:
+        """A node by name. Raises ConfigError."""
+        return self._named("nodes", self.nodes, name)
+
+    def dom0(self, name: str) -> Dom0:
+        """A dom0 by name. Raises ConfigError."""
+        return self._named("dom0s", self.dom0s, name)
+
+    def _named(self, kind: str, tables: Mapping[str, T], name: str) -> T:
+        if name not in tables:
+            known = ", ".join(sorted(tables)) or "none"
+            raise ConfigError(f"{self.path}: there is no [{kind}.{name}]; it has: {known}")
+        return tables[name]
+
     def file(self, name: str) -> Path:
         """A file named in the configuration: relative ones are beside it, ``~`` is the home directory."""
         try:

@@ -22,12 +22,9 @@ class XenDom0:
     """One dom0 of the configuration. Connects at the first thing it is asked."""
 
     def __init__(self, name: str, config: Config) -> None:
-        if name not in config.dom0s:
-            known = ", ".join(sorted(config.dom0s)) or "none"
-            raise ConfigError(f"{config.path}: there is no [dom0s.{name}]; it has: {known}")
         self.name = name
         self.config = config
-        self.settings: Dom0 = config.dom0s[name]
+        self.settings: Dom0 = config.dom0(name)
         self.stack = self.settings.stack
         self.wiring = self.settings.wired
         self.initiator: Initiator = INITIATORS[self.settings.system]

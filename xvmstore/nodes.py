@@ -7,7 +7,6 @@ from typing import Any
 from iscsi import names as iscsi_names
 from iscsi.backend import Access, Backend, Export, Needs
 from iscsi.backends import BACKENDS
-from remote.errors import ConfigError
 from remote.host import Host, Outcome, guest_lock
 from remote.script import Captured, Lock, Query, Secret, Step, Word
 from storage import names, zvol
@@ -22,12 +21,9 @@ class StorageNode:
     """One node of the configuration. Connects at the first thing it is asked."""
 
     def __init__(self, name: str, config: Config) -> None:
-        if name not in config.nodes:
-            known = ", ".join(sorted(config.nodes)) or "none"
-            raise ConfigError(f"{config.path}: there is no [nodes.{name}]; it has: {known}")
         self.name = name
         self.config = config
-        self.settings: Node = config.nodes[name]
+        self.settings: Node = config.node(name)
         self.backend: Backend = BACKENDS[self.settings.backend][self.settings.system]
         self._host: Host | None = None
         self._secrets: dict[str, Secret] = {}
@@ -76,9 +72,7 @@ class StorageNode:
         """The dom0s that are meant: those named, or the node's own choice. Raises ConfigError."""
         meant = tuple(dict.fromkeys(chosen)) or self.settings.default_dom0s
         for name in meant:
-            if name not in self.config.dom0s:
-                known = ", ".join(sorted(self.config.dom0s)) or "none"
-                raise ConfigError(f"{self.config.path}: there is no [dom0s.{name}]; it has: {known}")
+            self.config.dom0(name)
         return meant
 
     def access(self, dom0: str, *, secrets: bool = True) -> Access:

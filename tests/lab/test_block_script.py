@@ -397,8 +397,13 @@ class TestStockScript:
         said = _stock(dom0, first.name, "xvdd", {**open_, "target": "iqn.2026-11.org.xvmstore:nobody"})
         left = dom0.run(f"xl block-list {first.name}")
         gone = _xl(dom0, "block-detach", first.name, "xvdd")
-        self._report(
-            "unknown", attach=said.exit, seconds=said.seconds, said=said.said[-300:], left=left, detach=gone.seconds
+        _report(
+            "stock unknown",
+            attach=said.exit,
+            seconds=said.seconds,
+            said=said.said[-300:],
+            left=left,
+            detach=gone.seconds,
         )
         assert (1, True) == (said.exit, "51760" in left)
 
