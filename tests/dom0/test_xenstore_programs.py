@@ -47,7 +47,7 @@ class Dom0:
         return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=[SHELLS[0], *(pytest.param(name, marks=pytest.mark.shells) for name in SHELLS[1:])])
 def dom0(request: pytest.FixtureRequest, tmp_path: Path) -> Dom0:
     """One for each shell there is."""
     return Dom0(tmp_path, request.param)
