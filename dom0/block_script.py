@@ -40,11 +40,12 @@ class Account:
 
 
 def map_of(
-    volume: str, disk: Disk, *, portals: Sequence[str], account: Account, multipath: bool, login: bool
+    volume: str, disk: Disk, *, node: str, portals: Sequence[str], account: Account, multipath: bool, login: bool
 ) -> Secret:
     """What dom0 must know of a volume. A secret as a whole: it may hold one."""
     lines = {
         "volume": volume,
+        "node": node,
         "wwid": f"naa.{disk.id}",
         "target": disk.target,
         "lun": str(disk.lun),
@@ -78,6 +79,9 @@ for id in *; do
     case $id in *[!0-9a-f]*) continue ;; esac
     volume=`sed -n 's/^volume=//p' "$id"`
     case $volume in "$1"/*) ;; *) continue ;; esac
+    if [ -n "$4" ] && grep '^node=' "$id" >/dev/null && grep -v "^node=$4\\$" "$id" | grep '^node=' >/dev/null; then
+        continue
+    fi
     case $keep in *" $id "*) continue ;; esac
     if grep -l "^id=$id\\$" /var/run/xvmstore/use_backend_vbd_* >/dev/null 2>&1; then
         echo "$volume is attached to a guest: detach it first" >&2
@@ -88,9 +92,9 @@ done
 """
 
 
-def forget(guest: str, *, keep: Sequence[str] = ()) -> Step:
-    """Take away the maps of a guest's volumes but those in ``keep``."""
-    return Step((ROOT_SHELL, "-c", _FORGET, "forget-volume-maps", MAPS, guest, " ".join(keep), PATH))
+def forget(guest: str, *, keep: Sequence[str] = (), node: str = "") -> Step:
+    """Take away the maps of a guest's volumes but those in ``keep``; of one node's only, where one is named."""
+    return Step((ROOT_SHELL, "-c", _FORGET, "forget-volume-maps", MAPS, guest, " ".join(keep), PATH, node))
 
 
 _INSTALL = """\
@@ -102,7 +106,7 @@ mkdir -p /etc/xvmstore && umask 077 && mkdir -p "$3" && chmod 700 "$3" || exit
 [ -d /run/systemd/system ] || exit 0
 umask 022
 cat "$2" >/etc/systemd/system/xvmstore-luns.service && systemctl daemon-reload &&
-    systemctl enable xvmstore-luns.service
+    systemctl enable xvmstore-luns.service && systemctl start --no-block xvmstore-luns.service
 """
 
 

@@ -80,11 +80,11 @@ def xm(disk: Disk) -> str:
 
 def xm_on_solaris(disk: Disk) -> str:
     """xVM's xend numbers a guest's disks from 0."""
-    return f"phy:{solaris_device(disk)},{solaris_number(disk.vdev)},{_mode(disk)}"
+    return f"phy:{solaris_device(disk)},{position(disk.vdev)},{_mode(disk)}"
 
 
-def solaris_number(vdev: str) -> int:
-    """xvda is 0."""
+def position(vdev: str) -> int:
+    """A disk's place among those of its kind: xvda is 0, xvdaa is 26."""
     number = 0
     for letter in vdev.removeprefix("xvd").removeprefix("hd").removeprefix("sd"):
         number = number * 26 + ord(letter) - ord("a") + 1
@@ -98,11 +98,15 @@ def _mode(disk: Disk) -> str:
 def libvirt(disk: Disk) -> str:
     """A ``<disk>`` element. libvirt's Xen driver takes neither iSCSI network disks nor a script."""
     read_only = "<readonly/>" if disk.read_only else ""
-    bus = "xen" if disk.vdev.startswith("xvd") else "ide" if disk.vdev.startswith("hd") else "scsi"
     return (
         f"<disk type='block' device='disk'><driver name='phy' type='raw'/><source dev={quoteattr(by_path(disk))}/>"
-        f"<target dev={quoteattr(disk.vdev)} bus='{bus}'/>{read_only}</disk>"
+        f"<target dev={quoteattr(disk.vdev)} bus='{libvirt_bus(disk)}'/>{read_only}</disk>"
     )
+
+
+def libvirt_bus(disk: Disk) -> str:
+    """By the disk's name in the guest."""
+    return "xen" if disk.vdev.startswith("xvd") else "ide" if disk.vdev.startswith("hd") else "scsi"
 
 
 FORMATS: dict[tuple[str, Wiring], Callable[[Disk], str]] = {

@@ -12,8 +12,8 @@ from dom0.disk import Disk
 from remote.errors import UnexpectedOutput
 from remote.script import Query, Secret, Step
 
-# Adding what is there already, and taking away what is not.
-_THERE, _NOT_THERE = "already", "not found"
+_NOT_THERE = "not found"
+_KNOWN = '$xvm_become iscsiadm list static-config | grep "$1" >/dev/null'
 
 
 class Initiator(Protocol):
@@ -28,8 +28,8 @@ class Initiator(Protocol):
     def know(self, disk: Disk, content: Secret) -> tuple[Step, ...]:
         """Tell dom0 of a volume."""
 
-    def forget(self, guest: str, *, keep: tuple[str, ...] = ()) -> tuple[Step, ...]:
-        """Take that away again, for all of a guest's volumes but those with an id in ``keep``."""
+    def forget(self, guest: str, *, keep: tuple[str, ...] = (), node: str = "") -> tuple[Step, ...]:
+        """Take that away again, for all of a guest's volumes (of a node) but those with an id in ``keep``."""
 
     def login(self, disk: Disk) -> tuple[Step, ...]:
         """Log in; done when the device is there and known to be the right one."""
@@ -40,8 +40,8 @@ class Initiator(Protocol):
     def grow(self, disk: Disk, size: int) -> tuple[Step, ...]:
         """Have the kernel see the LUN's new size, in bytes."""
 
-    def sweep(self) -> tuple[Step, ...]:
-        """Let go of what vbds used that are no more."""
+    def sweep(self, disk: Disk) -> tuple[Step, ...]:
+        """Let go of what vbds used that are no more; it must succeed for this disk's."""
 
     def look(self) -> Query[Shown]:
         """Uses and sessions."""
@@ -60,14 +60,14 @@ class OpenIscsi:
         """A map only root can read."""
         return (block_script.put_map(disk, content),)
 
-    def forget(self, guest: str, *, keep: tuple[str, ...] = ()) -> tuple[Step, ...]:
-        """The maps."""
-        return (block_script.forget(guest, keep=keep),)
+    def forget(self, guest: str, *, keep: tuple[str, ...] = (), node: str = "") -> tuple[Step, ...]:
+        """The maps; what was logged in to is logged out."""
+        return (block_script.forget(guest, keep=keep, node=node),)
 
     def login(self, disk: Disk) -> tuple[Step, ...]:
-        """The same as at boot."""
-        undo = block_script.verb("logout", disk.id or "")
-        return (Step(block_script.verb("login", disk.id or ""), undo=undo, lies=True),)
+        """The same as at boot. Where it is so already, no failure of ours may log it out."""
+        words = {name: block_script.verb(name, disk.id or "") for name in ("login", "logout", "logged-in")}
+        return (Step(words["login"], undo=words["logout"], lies=True, unless=words["logged-in"]),)
 
     def logout(self, disk: Disk) -> tuple[Step, ...]:
         """Nothing where nobody logged in."""
@@ -77,9 +77,9 @@ class OpenIscsi:
         """Also where nobody is logged in: then there is nothing to do."""
         return (Step(block_script.verb("grow", disk.id or "", str(size))),)
 
-    def sweep(self) -> tuple[Step, ...]:
+    def sweep(self, disk: Disk) -> tuple[Step, ...]:
         """What a killed hotplug script left."""
-        return (Step(block_script.verb("sweep")),)
+        return (Step(block_script.verb("sweep", disk.id or "")),)
 
     def look(self) -> Query[Shown]:
         """What the script knows."""
@@ -114,7 +114,7 @@ class SolarisIscsi:
         """Nothing to tell before a login."""
         return ()
 
-    def forget(self, guest: str, *, keep: tuple[str, ...] = ()) -> tuple[Step, ...]:  # noqa: ARG002
+    def forget(self, guest: str, *, keep: tuple[str, ...] = (), node: str = "") -> tuple[Step, ...]:  # noqa: ARG002
         """Nothing is kept."""
         return ()
 
@@ -124,7 +124,7 @@ class SolarisIscsi:
         add = Step(
             ("iscsiadm", "add", "static-config", config),
             undo=("iscsiadm", "remove", "static-config", config),
-            accept=(_THERE,),
+            unless=("sh", "-c", _KNOWN, "known-target", config),
         )
         return (add, Step(("sh", "-c", _WAIT, "wait-for-lu", disk.target, disk.guid or "")))
 
@@ -137,7 +137,7 @@ class SolarisIscsi:
         """At the next login."""
         return ()
 
-    def sweep(self) -> tuple[Step, ...]:
+    def sweep(self, disk: Disk) -> tuple[Step, ...]:  # noqa: ARG002
         """The initiator keeps no count."""
         return ()
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from dom0.disk import position
+
 Version = tuple[int, ...]
 TIB = 1 << 40
 GIB = 1 << 30
@@ -14,11 +16,10 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A disk as a guest is to have it. ``size`` in bytes; ``block`` is the LU's logical block, in bytes."""
+    """A disk as a guest is to have it. ``size`` in bytes."""
 
     vdev: str
     size: int
-    block: int = 512
     by_script: bool = False
     toolstack: str = "xl"
 
@@ -31,14 +32,6 @@ class Limit:
     before: Version | None
     concerns: Callable[[Planned], bool]
     warning: str
-
-
-def number(vdev: str) -> int:
-    """A disk's place among those of its kind: xvda is 0, xvdaa is 26."""
-    count = 0
-    for letter in re.sub(r"^(xvd|hd|sd)", "", vdev):
-        count = count * 26 + ord(letter) - ord("a") + 1
-    return count - 1
 
 
 def _kind(vdev: str) -> str:
@@ -56,13 +49,11 @@ LIMITS = (
     Limit((3, 0, 3), (3, 2), lambda d: d.size > 128 * GIB,
           "over 128 GiB: the HVM BIOS cannot read boot files beyond before Xen 3.2 (INT 13h): keep them below"),
     # bbc24abfb2, 2008-06-27: extended disk numbers.
-    Limit(None, (3, 3), lambda d: _kind(d.vdev) == "xvd" and number(d.vdev) > 15,
+    Limit(None, (3, 3), lambda d: _kind(d.vdev) == "xvd" and position(d.vdev) > 15,
           "device names end at xvdp before Xen 3.3"),
     # tools/ioemu/vl.h: MAX_DISKS.
     Limit(None, (3, 1), lambda d: _kind(d.vdev) == "sd",
           "an HVM guest has four IDE disks and no SCSI ones before Xen 3.1"),
-    # de083f6648, 2006-11-09; libxl_device.c: sda to sdp.
-    Limit(None, None, lambda d: _kind(d.vdev) == "sd" and number(d.vdev) > 15, "device names of this kind end at sdp"),
     # 3.3.0-rc7 blkif.py:59; taken back by 597edba986, 2009-01-29.
     Limit((3, 3), (3, 4), lambda d: d.by_script and d.toolstack == "xm",
           'xend of Xen 3.3 takes only phy, file and tap ("Block device must have ..."): use wiring = "path"'),
@@ -74,9 +65,6 @@ LIMITS = (
           'HVM guests and pygrub cannot use a disk with a script before Xen 4.7: use wiring = "path"'),
     # libxl from 4.2 runs the scripts; DevController.py of 3.0.2 waits 10 s, 3.1 and later 100 s.
     Limit(None, (3, 1), lambda d: d.by_script, "xend before Xen 3.1 waits 10 s for a script: a slow login fails"),
-    # xen/include/public/io/blkif.h note 12 and 221f2748e8; illumos xdb.c says 512 is hard-coded.
-    Limit(None, None, lambda d: d.block != 512,
-          "blocks of {block} bytes: back ends and front ends disagree about the size of anything but 512"),
 )  # fmt: skip
 
 
@@ -91,7 +79,7 @@ def warnings(xen: Version, disk: Planned) -> Iterator[str]:
     for limit in LIMITS:
         old_enough = limit.since is None or _padded(xen) >= _padded(limit.since)
         if old_enough and (limit.before is None or _padded(xen) < _padded(limit.before)) and limit.concerns(disk):
-            yield limit.warning.format(block=disk.block)
+            yield limit.warning
 
 
 def _padded(version: Version) -> Version:

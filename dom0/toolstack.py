@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from dom0.disk import PATH, SCRIPT, Disk, Wiring, by_path, solaris_device, solaris_number, xl, xl_by_script
+from dom0.disk import PATH, SCRIPT, Disk, Wiring, by_path, libvirt_bus, position, solaris_device, xl, xl_by_script
 from remote.errors import UnexpectedOutput
 from remote.script import Argv, Capture, Query, Step, Word
 
@@ -34,12 +34,14 @@ class Toolstack:
     domid    prints a domain's number; fails, or prints "-", when it does not run
     detach   a line of shell: $1 the domain, $2 the vbd's number, $3 its name; ``force`` when the guest does not let go
     params   what xenstore has as a disk's target, by wiring
+    stopped  what domid says of a guest that does not run
     info     prints what ``parse_info`` reads
     """
 
     format: str
     wirings: tuple[Wiring, ...]
     domid_words: Argv
+    stopped: str
     list_words: Argv
     read_list: Callable[[str], tuple[Domain, ...]]
     attach_words: Callable[[Word, Disk, Wiring], Argv]
@@ -152,12 +154,12 @@ def _xm_attach(domid: Word, disk: Disk, wiring: Wiring) -> Argv:
 
 
 def _solaris_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
-    number, mode = str(solaris_number(disk.vdev)), "r" if disk.read_only else "w"
+    number, mode = str(position(disk.vdev)), "r" if disk.read_only else "w"
     return ("xm", "block-attach", domid, f"phy:{solaris_device(disk)}", number, mode)
 
 
 def _virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
-    kind = ("--sourcetype", "block", "--driver", "phy", "--subdriver", "raw", "--targetbus", "xen")
+    kind = ("--sourcetype", "block", "--driver", "phy", "--subdriver", "raw", "--targetbus", libvirt_bus(disk))
     read_only = ("--mode", "readonly") if disk.read_only else ()
     return ("virsh", "attach-disk", domid, by_path(disk), disk.vdev, *kind, *read_only, "--live")
 
@@ -172,6 +174,7 @@ XL = Toolstack(
     format="xl",
     wirings=(SCRIPT, PATH),
     domid_words=("xl", "domid"),
+    stopped="Can't get domid",
     list_words=("xl", "list"),
     read_list=parse_table,
     attach_words=_xl_attach,
@@ -184,6 +187,7 @@ XM = Toolstack(
     format="xm",
     wirings=(SCRIPT, PATH),
     domid_words=("xm", "domid"),
+    stopped="does not exist",
     list_words=("xm", "list"),
     read_list=parse_table,
     attach_words=_xm_attach,
@@ -196,6 +200,7 @@ XM_ON_SOLARIS = Toolstack(
     format="xm-solaris",
     wirings=(PATH,),
     domid_words=("xm", "domid"),
+    stopped="does not exist",
     list_words=("xm", "list"),
     read_list=parse_table,
     attach_words=_solaris_attach,
@@ -208,6 +213,7 @@ LIBVIRT = Toolstack(
     format="libvirt",
     wirings=(PATH,),
     domid_words=("virsh", "domid"),
+    stopped="failed to get domain",
     list_words=("virsh", "list"),
     read_list=parse_virsh,
     attach_words=_virsh_attach,

@@ -4,6 +4,7 @@ Keys and states are those of xen/include/public/io/blkif.h and xenbus.h; xend an
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remote.errors import UnexpectedOutput
@@ -99,22 +100,25 @@ def _number(keys: dict[str, str], key: str) -> int | None:
     return int(value)
 
 
-# Prints "DEVID STATE DEV SECTORS HOTPLUG-STATUS TARGET" for each vbd of domain $1 whose target is $2, or whose name in
-# the guest is $3. xend leaves /dev/ out of a device's name. Solaris's awk is nawk.
+# Prints "DEVID STATE DEV SECTORS HOTPLUG-STATUS TARGET" for each vbd of domain $1 whose target is a word of $2, or
+# whose name in the guest is $3. xend leaves /dev/ out of a device's name. Solaris's awk is nawk.
 _VBDS = """\
 awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
 vbds() {
     [ -n "$1" ] || return 0
     $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
-        BEGIN { want = "'"$2"'"; called = "'"$3"'" }
+        BEGIN {
+            count = split("'"$2"'", targets, " "); called = "'"$3"'"
+            for (i = 1; i <= count; i++) { sub(/^\\/dev\\//, "", targets[i]); mine[targets[i]] = 1 }
+        }
         { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
         n == 9 { key[p[8], p[9]] = value; seen[p[8]] = 1 }
         END {
             for (d in seen) {
-                target = key[d, "params"]; sub(/^\\/dev\\//, "", target); mine = want; sub(/^\\/dev\\//, "", mine)
+                target = key[d, "params"]; sub(/^\\/dev\\//, "", target)
                 dev = key[d, "dev"] == "" ? "-" : key[d, "dev"]
                 status = key[d, "hotplug-status"] == "" ? "-" : key[d, "hotplug-status"]
-                if (target == mine || (called != "" && dev == called))
+                if (target in mine || (called != "" && dev == called))
                     print d, key[d, "state"] + 0, dev, key[d, "sectors"] + 0, status, target
             }
         }'
@@ -138,9 +142,9 @@ exit 1
 )
 
 
-def connected(domid: Word, params: str, *, seconds: int) -> Argv:
+def connected(domid: Word, targets: Sequence[str], *, seconds: int) -> Argv:
     """Waits until the guest's side is connected; prints ``DEVID VDEV``, or the state it stopped at and exits 1."""
-    return ("sh", "-c", _CONNECTED, "vbd-connected", domid, params, str(seconds))
+    return ("sh", "-c", _CONNECTED, "vbd-connected", domid, " ".join(targets), str(seconds))
 
 
 _GONE = (
@@ -161,27 +165,27 @@ exit 1
 )
 
 
-def gone(domid: Word, params: str, *, seconds: int) -> Argv:
+def gone(domid: Word, targets: Sequence[str], *, seconds: int) -> Argv:
     """Waits until the guest has no such vbd any more; else prints its state and exits 1."""
-    return ("sh", "-c", _GONE, "vbd-gone", domid, params, str(seconds))
+    return ("sh", "-c", _GONE, "vbd-gone", domid, " ".join(targets), str(seconds))
 
 
 _NAME_FREE = (
     _VBDS
     + """\
-want=`echo "$2" | sed 's|^/dev/||'`
+want=`echo " $2 " | sed 's| /dev/| |g'`
 vbds "$1" "$2" "$3" | {
     while read devid state vdev sectors status target; do
-        [ "$target" = "$want" ] || { echo "$vdev is $target"; exit 1; }
+        case $want in *" $target "*) ;; *) echo "$vdev is $target"; exit 1 ;; esac
     done
 }
 """
 )
 
 
-def name_free(domid: Word, params: str, vdev: str) -> Step:
+def name_free(domid: Word, targets: Sequence[str], vdev: str) -> Step:
     """Checks that the guest has no other disk under this name."""
-    return Step(("sh", "-c", _NAME_FREE, "vdev-free", domid, params, vdev))
+    return Step(("sh", "-c", _NAME_FREE, "vdev-free", domid, " ".join(targets), vdev))
 
 
 # A hotplug script that failed said so; one that was killed said nothing, and none takes this long.
@@ -202,12 +206,14 @@ echo "$3"
 )
 
 
-def dead(domid: Word, params: str) -> Step:
+def dead(domid: Word, targets: Sequence[str]) -> Step:
     """Captures ``dead``: a vbd for this target whose hotplug script has failed, or was killed; else it is empty."""
-    return Step(("sh", "-c", _SETTLED, "dead-vbd", domid, params), captures=(Capture("dead", "p", required=False),))
+    return Step(
+        ("sh", "-c", _SETTLED, "dead-vbd", domid, " ".join(targets)), captures=(Capture("dead", "p", required=False),)
+    )
 
 
-def detach(command: str, domid: Word, params: str) -> Argv:
+def detach(command: str, domid: Word, targets: Sequence[str]) -> Argv:
     """Runs a toolstack's line of shell for the domain's vbd with this target, if it has one."""
     program = (
         f"{_VBDS}detach() {{ {command}; }}\n"
@@ -216,7 +222,7 @@ set -- "$1" "$2" `vbds "$1" "$2" ""`
 [ -z "$3" ] || detach "$1" "$3" "$5"
 """
     )
-    return ("sh", "-c", program, "detach-vbd", domid, params)
+    return ("sh", "-c", program, "detach-vbd", domid, " ".join(targets))
 
 
 _ATTACHED = (
@@ -228,9 +234,9 @@ set -- "$1" "$2" `vbds "$1" "$2" ""`
 )
 
 
-def attached(domid: Word, params: str) -> Argv:
+def attached(domid: Word, targets: Sequence[str]) -> Argv:
     """Exits 0 if the domain has a vbd with this target."""
-    return ("sh", "-c", _ATTACHED, "vbd-attached", domid, params)
+    return ("sh", "-c", _ATTACHED, "vbd-attached", domid, " ".join(targets))
 
 
 # Both counters are the backend's own (xen-blkback); where they are not there, nothing is known.
@@ -247,21 +253,27 @@ sleep "$3"
 )
 
 
-def quiet(domid: Word, params: str, *, seconds: int) -> Step:
+def quiet(domid: Word, targets: Sequence[str], *, seconds: int) -> Step:
     """Checks that the guest neither reads nor writes its disk for some seconds."""
-    return Step(("sh", "-c", _QUIET, "vbd-quiet", domid, params, str(seconds)))
+    return Step(("sh", "-c", _QUIET, "vbd-quiet", domid, " ".join(targets), str(seconds)))
 
 
 _FIRST = """\
 [ -n "$1" ] || exit 0
-$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null |
-    sed -n 's|^/local/domain/0/backend/vbd/[0-9]*/\\([0-9]*\\)/params = "\\(.*\\)".*|\\1 \\2|p' |
-    sort -n | sed -n '1s/^[0-9]* //p'
+awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
+$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
+    { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
+    n == 9 && p[9] == "params" { target[p[8]] = value }
+    n == 9 && p[9] == "device-type" && value == "cdrom" { cdrom[p[8]] = 1 }
+    END {
+        for (d in target) if (!(d in cdrom) && (first == "" || d + 0 < first + 0)) first = d
+        if (first != "") print target[first]
+    }'
 """
 
 
 def first(domid: Word) -> Argv:
-    """Prints the target of the guest's first disk: the one it will have started from."""
+    """Prints the target of the guest's first disk, CDs left out: the one it will have started from."""
     return ("sh", "-c", _FIRST, "first-vbd", domid)
 
 
@@ -282,6 +294,6 @@ echo "sectors $8"
 )
 
 
-def published(domid: Word, params: str, *, sectors: int, seconds: int) -> Argv:
+def published(domid: Word, targets: Sequence[str], *, sectors: int, seconds: int) -> Argv:
     """Waits until the backend tells the guest so many sectors: prints ``published``, ``none``, or what it tells."""
-    return ("sh", "-c", _PUBLISHED, "vbd-published", domid, params, str(sectors), str(seconds))
+    return ("sh", "-c", _PUBLISHED, "vbd-published", domid, " ".join(targets), str(sectors), str(seconds))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from dom0.disk import PATH, Wiring
+from dom0.disk import PATH, SCRIPT, Wiring
 from dom0.limits import parse_version
 from dom0.toolstack import TOOLSTACKS, Toolstack
 from iscsi import names as iscsi_names
@@ -209,6 +209,10 @@ def _check_dom0(where: str, dom0: Dom0) -> None:
         raise ConfigError(f"{where}: toolstack: a {dom0.system} dom0 has {', '.join(known)}")
     if dom0.wired not in dom0.stack.wirings:
         raise ConfigError(f'{where}: wiring: {dom0.stack.format} cannot use a script: use wiring = "path"')
+    if dom0.multipath and dom0.wired != SCRIPT:
+        raise ConfigError(
+            f'{where}: multipath: a line that names one path\'s device has no other: use wiring = "script"'
+        )
     if dom0.xen is not None and not parse_version(dom0.xen):
         raise ConfigError(f"{where}: xen: {dom0.xen!r} is no version such as 4.17 or 3.0.3")
 

@@ -12,12 +12,16 @@ from xvmstore.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A failure and where it happened; ``said`` is what the step printed."""
+    """A failure and where it happened; ``said`` is what the step printed.
+
+    ``unmet``: a check that could be made, and does not hold; else the step itself went wrong.
+    """
 
     dom0: XenDom0
     guest: str
     volume: str
     said: str
+    unmet: bool
     failure: RemoteError
 
 
@@ -33,9 +37,9 @@ def failed(dom0: XenDom0, guest: str, plan: Plan, outcome: Outcome, *, volume: s
     failure, role = plan.failure(outcome), plan.failed_role(outcome)
     if failure is None or role is None:
         return failure
-    said = outcome.steps[outcome.failed_step or 0].stdout.strip()
+    end = outcome.steps[outcome.failed_step or 0]
     reason = _REASONS.get(role, _of_script)
-    return reason(_Case(dom0, guest, volume or guest, said, failure))
+    return reason(_Case(dom0, guest, volume or guest, end.stdout.strip(), end.how == "unmet", failure))
 
 
 def _no_script(case: _Case) -> XvmError:
@@ -47,11 +51,18 @@ def _no_script(case: _Case) -> XvmError:
     )
 
 
-def _not_running(case: _Case) -> XvmError:
+def not_running(dom0: XenDom0, guest: str) -> Refused:
+    """The guest is not there to be attached to."""
     return Refused(
-        f"{case.dom0.name}: guest {case.guest} does not run there; "
-        f"what it starts with is in its config: `xvmstore guest disks {case.guest}`"
+        f"{dom0.name}: guest {guest} does not run there; "
+        f"what it starts with is in its config: `xvmstore guest disks {guest}`"
     )
+
+
+def _no_domain(case: _Case) -> XvmError:
+    failure = case.failure
+    stopped = case.unmet or (isinstance(failure, StepFailed) and case.dom0.stack.stopped in failure.stderr)
+    return not_running(case.dom0, case.guest) if stopped else failure
 
 
 def _name_taken(case: _Case) -> XvmError:
@@ -59,12 +70,16 @@ def _name_taken(case: _Case) -> XvmError:
 
 
 def _root(case: _Case) -> XvmError:
+    if not case.unmet:
+        return case.failure
     return InUse(
         f"{case.dom0.name}: {case.volume} is the disk {case.guest} started from: shut the guest down, or use --force"
     )
 
 
 def _busy(case: _Case) -> XvmError:
+    if case.said != "busy":
+        return case.failure
     return InUse(
         f"{case.dom0.name}: {case.guest} reads or writes {case.volume} now: unmount it there first, or use --force"
     )
@@ -105,7 +120,7 @@ def _worded(case: _Case, text: str) -> RemoteError:
 
 _REASONS: dict[str, Callable[[_Case], XvmError]] = {
     "script": _no_script,
-    "domain": _not_running,
+    "domain": _no_domain,
     "vdev": _name_taken,
     "root": _root,
     "busy": _busy,

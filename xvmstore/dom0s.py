@@ -1,6 +1,7 @@
 """A dom0 as configured: how to reach it, its toolstack, its initiator, and what it must be told of a volume."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dom0 import block_script
@@ -8,6 +9,7 @@ from dom0.block_script import Account
 from dom0.disk import PATH, SCRIPT, Disk
 from dom0.initiators import INITIATORS, Initiator
 from dom0.limits import Planned, parse_version, warnings
+from dom0.xenstore import Vbd
 from remote.errors import ConfigError, Refused
 from remote.host import Host, Outcome, guest_lock
 from remote.script import Lock, Query, Secret
@@ -16,6 +18,10 @@ from xvmstore.connections import connect
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.results import Volume
+
+
+def _incomplete(volume: Volume) -> Refused:
+    return Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
 
 
 class XenDom0:
@@ -34,10 +40,14 @@ class XenDom0:
     def host(self) -> Host:
         """The connection, not opened yet. Raises ConfigError for a dom0 that is only an initiator."""
         if self._host is None:
-            if self.settings.host is None:
-                raise ConfigError(f"{self.config.path}: [dom0s.{self.name}]: set host, so that it can be reached")
-            self._host = connect(f"dom0s.{self.name}", self.settings.host, self.settings, self.config)
+            self.reachable()
+            self._host = connect(f"dom0s.{self.name}", self.settings.host or "", self.settings, self.config)
         return self._host
+
+    def reachable(self) -> None:
+        """Checks that it has an address. Raises ConfigError."""
+        if self.settings.host is None:
+            raise ConfigError(f"{self.config.path}: [dom0s.{self.name}]: set host, so that it can be reached")
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -57,15 +67,25 @@ class XenDom0:
         """Disks are wired by block-xvmstore."""
         return self.wiring == SCRIPT
 
-    def params(self, disk: Disk) -> str:
-        """What xenstore has as the disk's target here."""
-        return self.stack.params[self.wiring](disk)
+    def targets(self, volume: Volume) -> tuple[str, ...]:
+        """What xenstore may have as the volume's target here: by any wiring, through any portal."""
+        disk = volume.xen_disk
+        if disk is None or disk.id is None:
+            raise _incomplete(volume)
+        seen = [replace(disk, portal=portal) for portal in volume.portals]
+        return tuple(dict.fromkeys(target(one) for target in self.stack.params.values() for one in seen))
+
+    def serves(self, vbd: Vbd, volume: Volume) -> bool:
+        """Is this vbd the volume? xend leaves /dev/ out."""
+        if volume.xen_disk is None or volume.guid is None:
+            return False
+        return vbd.params.removeprefix("/dev/") in {target.removeprefix("/dev/") for target in self.targets(volume)}
 
     def disk(self, volume: Volume) -> Disk:
         """The volume as a disk. Raises Refused for one that is not finished, or that this dom0 may not see."""
         disk = volume.xen_disk
         if disk is None or disk.id is None:
-            raise Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
+            raise _incomplete(volume)
         if not volume.exported or not {self.name, "All"} & set(volume.dom0s):
             raise Refused(
                 f"{volume.node}: {volume.name} is not exported to {self.name}: "
@@ -80,6 +100,7 @@ class XenDom0:
         return block_script.map_of(
             volume.name,
             disk,
+            node=node.name,
             portals=volume.portals,
             account=account,
             multipath=self.settings.multipath,

@@ -11,7 +11,7 @@ from dom0.xenstore import Vbd
 from remote.host import Answer
 from remote.script import Query
 from xvmstore.dom0s import XenDom0
-from xvmstore.guests import attachment, serves
+from xvmstore.guests import attachment
 from xvmstore.nodes import StorageNode
 from xvmstore.results import Attachment, Guest, Volume
 
@@ -80,11 +80,10 @@ def _guest(node: StorageNode, name: str, volumes: Sequence[Volume], dom0s: Seque
 
 def _attachments(one: Seen, volume: Volume) -> list[Attachment]:
     names: Mapping[int, str] = {domain.domid: domain.name for domain in one.domains}
-    disk = volume.xen_disk
     return [
         attachment(one.dom0, volume, vbd, domain=names.get(vbd.domid, f"domain {vbd.domid}"))
         for vbd in one.vbds
-        if disk is not None and serves(vbd, disk, one.dom0)
+        if one.dom0.serves(vbd, volume)
     ]
 
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from dom0 import block_script, xenstore
 from dom0.block_script import Shown
-from dom0.disk import Disk
 from dom0.xenstore import STATES, Vbd
 from remote.errors import InUse, Mismatch, NotFound, PartlyDone, Refused
 from remote.script import Captured, Step
-from xvmstore.dom0_outcomes import failed, raise_failure
+from xvmstore.dom0_outcomes import failed, not_running, raise_failure
 from xvmstore.dom0s import XenDom0
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Part, Plan
@@ -48,7 +47,7 @@ def plan_prepare(dom0: XenDom0, node: StorageNode, guest: str, volumes: Sequence
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
-        ("forget", dom0.initiator.forget(guest, keep=ids)),
+        ("forget", dom0.initiator.forget(guest, keep=ids, node=node.name)),
         ("map", maps),
         ("try", tries),
         ("login", logins),
@@ -63,14 +62,20 @@ def prepare(dom0: XenDom0, node: StorageNode, guest: str, volumes: Sequence[Volu
     raise_failure(dom0, guest, plan, dom0.run(plan))
 
 
-def plan_forget(dom0: XenDom0, guest: str) -> Plan:
-    """Let go of a guest's volumes, and have dom0 know them no more."""
-    return Plan.of(dom0.lock(guest), ("script", dom0.initiator.ready()), ("forget", dom0.initiator.forget(guest)))
+def plan_forget(dom0: XenDom0, guest: str, volumes: Sequence[Volume]) -> Plan:
+    """Let go of a guest's volumes, and have dom0 know them no more. ``volumes`` matter where dom0 keeps no map."""
+    logouts = [step for one in volumes if one.xen_disk for step in dom0.initiator.logout(one.xen_disk)]
+    return Plan.of(
+        dom0.lock(guest),
+        ("script", dom0.initiator.ready()),
+        ("forget", dom0.initiator.forget(guest)),
+        ("logout", logouts),
+    )
 
 
-def forget(dom0: XenDom0, guest: str) -> None:
-    """Take a guest's volumes from a dom0's map. Raises StepFailed while one is attached."""
-    plan = plan_forget(dom0, guest)
+def forget(dom0: XenDom0, guest: str, volumes: Sequence[Volume]) -> None:
+    """Take a guest's volumes from a dom0. Raises RemoteError while one is attached."""
+    plan = plan_forget(dom0, guest, volumes)
     raise_failure(dom0, guest, plan, dom0.run(plan))
 
 
@@ -80,26 +85,26 @@ def forget(dom0: XenDom0, guest: str) -> None:
 def plan_attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> Plan:
     """Tell dom0 of the volume, tidy up what an attempt that was cut off left, attach, wait for the guest."""
     disk, guest = dom0.disk(volume), volume.name.partition("/")[0]
-    params, stack = dom0.params(disk), dom0.stack
-    force = xenstore.detach(stack.force, Captured("domid"), params)
+    targets, stack = dom0.targets(volume), dom0.stack
+    force = xenstore.detach(stack.force, DOMID, targets)
     attach = Step(
         stack.attach_words(DOMID, disk, dom0.wiring),
         undo=force,
         lies=True,
-        unless=xenstore.attached(DOMID, params),
+        unless=xenstore.attached(DOMID, targets),
     )
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
         ("domain", (stack.domid(guest),)),
-        ("vdev", (xenstore.name_free(DOMID, params, disk.vdev),)),
+        ("vdev", (xenstore.name_free(DOMID, targets, disk.vdev),)),
         ("map", dom0.initiator.know(disk, dom0.map_of(node, volume, disk))),
-        ("dead", (xenstore.dead(DOMID, params),)),
+        ("dead", (xenstore.dead(DOMID, targets),)),
         ("dead", (Step(force, unless=("test", "-z", Captured("dead"))),)),
-        ("sweep", dom0.initiator.sweep()),
+        ("sweep", dom0.initiator.sweep(disk)),
         ("login", () if dom0.by_script else dom0.initiator.login(disk)),
         ("attach", (attach,)),
-        ("connected", (Step(xenstore.connected(DOMID, params, seconds=_CONNECT)),)),
+        ("connected", (Step(xenstore.connected(DOMID, targets, seconds=_CONNECT)),)),
     )
 
 
@@ -108,7 +113,7 @@ def attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> tuple[Attachment
 
     Raises Refused, InUse while another dom0 has it, StepFailed, PartlyDone, Interrupted.
     """
-    _nobody_elses(dom0, node, volume)
+    nobody_elses(dom0, node, volume)
     plan = plan_attach(dom0, node, volume)
     outcome = dom0.run(plan, then=(xenstore.vbds(),))
     guest = volume.name.partition("/")[0]
@@ -120,21 +125,31 @@ def attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> tuple[Attachment
     return attachment(dom0, volume, found[0], domain=guest), outcome.steps[index].how == "skip"
 
 
-def must_not_have(dom0: XenDom0, volume: Volume) -> None:
-    """Checks that no guest there has the volume: its name in a guest cannot change while it is attached."""
-    for vbd in _ours(dom0, volume, dom0.host.ask_one(xenstore.vbds())):
-        raise Mismatch(f"{dom0.name}: {volume.name} is attached as {vbd.vdev}: detach it first to give it another name")
+def may_be_renamed(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:
+    """Checks all that can be known before a volume gets another device name, and is attached under it."""
+    dom0.disk(volume)
+    nobody_elses(dom0, node, volume)
+    domains, vbds = (answer.get() for answer in dom0.host.ask((dom0.stack.domains(), xenstore.vbds())))
+    guest = volume.name.partition("/")[0]
+    if guest not in {domain.name for domain in domains}:
+        raise not_running(dom0, guest)
+    for vbd in vbds:
+        if dom0.serves(vbd, volume):
+            raise Mismatch(f"{dom0.name}: {volume.name} is attached as {vbd.vdev}: detach it first to rename it")
 
 
-def _nobody_elses(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:
+def nobody_elses(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:
     """A file system that two hosts write to is lost, and no storage node stands in the way."""
     names = node.initiators()
     others = sorted({names.get(one, one) for one in volume.sessions} - {dom0.name})
-    if others:
-        raise InUse(
-            f"{node.name}: {volume.name} is in use on {', '.join(others)}: a disk that two hosts write to is lost; "
-            "detach it there first"
-        )
+    if not others:
+        return
+    # On a shared target a login tells of no volume in particular.
+    shared = f", or take it away from there: `xvmstore lun unexport {volume.name} --dom0 NAME`" if node.shared else ""
+    raise InUse(
+        f"{node.name}: {volume.name} may be in use on {', '.join(others)}, which is logged in to its target: "
+        f"a disk that two hosts write to is lost; detach it there first{shared}"
+    )
 
 
 def attachment(dom0: XenDom0, volume: Volume, vbd: Vbd, *, domain: str) -> Attachment:
@@ -144,14 +159,7 @@ def attachment(dom0: XenDom0, volume: Volume, vbd: Vbd, *, domain: str) -> Attac
 
 
 def _ours(dom0: XenDom0, volume: Volume, vbds: Sequence[Vbd]) -> list[Vbd]:
-    disk = volume.xen_disk
-    return [vbd for vbd in vbds if disk is not None and serves(vbd, disk, dom0)]
-
-
-def serves(vbd: Vbd, disk: Disk, dom0: XenDom0) -> bool:
-    """Is this vbd the volume, by whichever of the toolstack's ways it was wired? xend leaves /dev/ out."""
-    targets = {how(disk).removeprefix("/dev/") for how in dom0.stack.params.values()}
-    return vbd.params.removeprefix("/dev/") in targets
+    return [vbd for vbd in vbds if dom0.serves(vbd, volume)]
 
 
 # -- detach ------------------------------------------------------------------------------------------------------------
@@ -162,19 +170,19 @@ def plan_detach(dom0: XenDom0, volume: Volume, *, force: bool = False) -> Plan:
     disk, guest = volume.xen_disk, volume.name.partition("/")[0]
     if disk is None:
         raise Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
-    params, stack = dom0.params(disk), dom0.stack
-    root = Step(xenstore.first(DOMID), refuse=(params,))
+    targets, stack = dom0.targets(volume), dom0.stack
+    root = Step(xenstore.first(DOMID), refuse=targets)
     command = stack.force if force else stack.detach
     checks: list[Part] = (
-        [] if force else [("root", (root,)), ("busy", (xenstore.quiet(DOMID, params, seconds=_QUIET),))]
+        [] if force else [("root", (root,)), ("busy", (xenstore.quiet(DOMID, targets, seconds=_QUIET),))]
     )
     return Plan.of(
         dom0.lock(guest),
         ("domain", (stack.domid_if_any(guest),)),
         *checks,
-        ("detach", (Step(xenstore.detach(command, DOMID, params)),)),
-        ("gone", (Step(xenstore.gone(DOMID, params, seconds=_LET_GO)),)),
-        ("sweep", dom0.initiator.sweep()),
+        ("detach", (Step(xenstore.detach(command, DOMID, targets)),)),
+        ("gone", (Step(xenstore.gone(DOMID, targets, seconds=_LET_GO)),)),
+        ("sweep", dom0.initiator.sweep(disk)),
         ("logout", () if dom0.by_script else dom0.initiator.logout(disk)),
         settled="detach",
     )
@@ -188,7 +196,11 @@ def detach(dom0: XenDom0, volume: Volume, *, force: bool = False) -> None:
     plan = plan_detach(dom0, volume, force=force)
     outcome = dom0.run(plan, then=(xenstore.vbds(), dom0.initiator.look()))
     raise_failure(dom0, volume.name.partition("/")[0], plan, outcome, volume=volume.name)
-    left = _left(volume, outcome.answers[0].get(), outcome.answers[1].get())
+    vbds = outcome.answers[0].get()
+    elsewhere = _ours(dom0, volume, vbds)
+    if elsewhere:
+        raise InUse(f"{dom0.name}: {volume.name} is attached to another guest too, domain {elsewhere[0].domid}")
+    left = _left(volume, vbds, outcome.answers[1].get())
     if left:
         raise PartlyDone(f"{dom0.name}: {volume.name} was detached, but {left}; run the same command again")
 
@@ -197,7 +209,8 @@ def _left(volume: Volume, vbds: Sequence[Vbd], shown: Shown) -> str:
     """What a detach must not leave, in words: a hold on the LUN that no vbd has any more."""
     disk = volume.xen_disk
     alive = {f"backend_vbd_{vbd.domid}_{vbd.devid}" for vbd in vbds}
-    stale = [use.name for use in shown.uses if disk and use.id == disk.id and use.name not in alive]
+    mine = [use.name for use in shown.uses if disk and use.id == disk.id and use.name.startswith("backend_vbd_")]
+    stale = [name for name in mine if name not in alive]
     return f"{', '.join(stale)} still holds its LUN" if stale else ""
 
 
@@ -207,7 +220,7 @@ def _left(volume: Volume, vbds: Sequence[Vbd], shown: Shown) -> str:
 def plan_grow(dom0: XenDom0, volume: Volume, size: int) -> Plan:
     """Have dom0's kernel see the new size, and wait until the guest has been told."""
     disk, guest = dom0.disk(volume), volume.name.partition("/")[0]
-    wait = xenstore.published(DOMID, dom0.params(disk), sectors=size // 512, seconds=_PUBLISH)
+    wait = xenstore.published(DOMID, dom0.targets(volume), sectors=size // 512, seconds=_PUBLISH)
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),

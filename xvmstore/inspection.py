@@ -128,6 +128,9 @@ def _trouble(node: StorageNode, found: Zvol, exported: Exported) -> Iterator[str
     unit, lun, size = exported.unit, found.ours.get("lun"), found.volsize - found.head
     if unit is not None and unit.registered and unit.size is not None and unit.size != size:
         yield f"the LU has {unit.size} bytes, the volume {size}"
+    if unit is not None and unit.block_size not in (None, 512):
+        # Xen's blkif.h, note 12: front and back ends disagree about the size of anything else.
+        yield f"the LU has blocks of {unit.block_size} bytes: Xen guests need 512"
     if unit is not None and unit.read_only:
         yield "the LU is write protected"
     for view in exported.views:

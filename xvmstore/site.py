@@ -1,6 +1,7 @@
 """The library: everything the CLI does, from Python. This module and ``xvmstore.results`` are what is promised."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -210,8 +211,16 @@ class Site:
         return found
 
     def forget_guest(self, guest: str, *, dom0: str) -> None:
-        """Have a dom0 forget a guest's volumes."""
-        guests.forget(self.dom0(dom0), names.word(guest, "guest name"))
+        """Have a dom0 log out of a guest's volumes, and forget them."""
+        guests.forget(self.dom0(dom0), names.word(guest, "guest name"), self._unmapped(guest, dom0))
+
+    def plan_forget_guest(self, guest: str, *, dom0: str) -> Plan:
+        """What ``forget_guest`` would do."""
+        return guests.plan_forget(self.dom0(dom0), names.word(guest, "guest name"), self._unmapped(guest, dom0))
+
+    def _unmapped(self, guest: str, dom0: str) -> tuple[Volume, ...]:
+        """A Solaris dom0 keeps no map: which volumes a guest has, the node must tell."""
+        return self.volumes(guest=guest) if self.dom0(dom0).settings.system == "solaris" else ()
 
     def attach(self, name: str, *, dom0: str, vdev: str | None = None) -> tuple[Attachment, bool]:
         """Attach a volume to its guest, which runs on ``dom0``; also tells whether it was so already.
@@ -220,9 +229,11 @@ class Site:
         """
         return guests.attach(self.dom0(dom0), self.node(), self._volume_as(name, vdev, dom0))
 
-    def plan_attach(self, name: str, *, dom0: str) -> Plan:
+    def plan_attach(self, name: str, *, dom0: str, vdev: str | None = None) -> Plan:
         """What ``attach`` would do on the dom0. The node is asked."""
-        return guests.plan_attach(self.dom0(dom0), self.node(), self.volume(name))
+        found = self.volume(name)
+        named = replace(found, vdev=names.vdev(vdev)) if vdev else found
+        return guests.plan_attach(self.dom0(dom0), self.node(), named)
 
     def _volume_as(self, name: str, vdev: str | None, dom0: str) -> Volume:
         """The volume, under the device name it is to have."""
@@ -230,7 +241,7 @@ class Site:
         found = self.volume(name)
         if vdev is None or found.vdev == names.vdev(vdev):
             return found
-        guests.must_not_have(self.dom0(dom0), found)
+        guests.may_be_renamed(self.dom0(dom0), self.node(), found)
         return volumes.rename_vdev(self.node(), parsed, vdev)
 
     def detach(self, name: str, *, dom0: str, force: bool = False) -> Volume:
@@ -246,12 +257,18 @@ class Site:
     def grow(self, name: str, size: Size, *, dom0s: Sequence[str] = ()) -> tuple[Volume, tuple[Grown, ...]]:
         """Grow a volume, and bring the new size to the guest that has it, as far as it goes.
 
-        ``dom0s`` None are those that are logged in and have a ``host``. Raises Refused, PartlyDone.
+        ``dom0s``, if empty, are those that are logged in and have a ``host``. Raises Refused, PartlyDone.
         """
-        found = self.resize_volume(name, size)
-        logged_in = [self.node().initiators().get(one) for one in found.sessions]
+        before = self.volume(name)
+        logged_in = [self.node().initiators().get(one) for one in before.sessions]
         meant = dom0s or [one for one in logged_in if one is not None and self.config.dom0s[one].host]
-        return found, tuple(guests.grow(self.dom0(one), found, found.size) for one in dict.fromkeys(meant))
+        machines = [self.dom0(one) for one in dict.fromkeys(meant)]
+        for one in machines:
+            # What cannot be finished is not begun.
+            guests.plan_grow(one, before, before.size)
+            one.reachable()
+        found = self.resize_volume(name, size)
+        return found, tuple(guests.grow(one, found, found.size) for one in machines)
 
     def check_migration(self, guest: str, *, source: str, destination: str) -> tuple[Check, ...]:
         """May a guest be moved from one dom0 to another, and would it find its disks there?"""

@@ -47,7 +47,9 @@ class Host:
     def know(self, **facts: str) -> None:
         """Write the volume's map, by default one portal with CHAP."""
         account = Account("xen1", Secret("a-secret-of-xen1"))
-        content = map_of("web1/root", DISK, portals=["192.0.2.10:3260"], account=account, multipath=False, login=False)
+        content = map_of(
+            "web1/root", DISK, node="san1", portals=["192.0.2.10:3260"], account=account, multipath=False, login=False
+        )
         lines = dict(line.split("=", 1) for line in content.value.splitlines()) | facts
         (self.root / "etc/xvmstore/volumes" / ID).write_text(
             "".join(f"{key}={value}\n" for key, value in lines.items())

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dom0.disk import FORMATS, PATH, SCRIPT, Disk, Wiring, lines, solaris_number
+from dom0.disk import FORMATS, PATH, SCRIPT, Disk, Wiring, lines, position
 
 GUID = "600144F00C2A6D0000006A27E7400001"
 TARGET = "iqn.2026-11.org.xvmstore:web1.root.6a27e7400001"
@@ -67,6 +67,6 @@ def test_without_a_guid() -> None:
 @pytest.mark.parametrize(
     ("vdev", "number"), [("xvda", 0), ("xvdp", 15), ("xvdz", 25), ("xvdaa", 26), ("hdc", 2), ("sdp", 15)]
 )
-def test_solaris_numbers(vdev: str, number: int) -> None:
+def test_positions(vdev: str, number: int) -> None:
     """xVM counts a guest's disks from 0."""
-    assert number == solaris_number(vdev)
+    assert number == position(vdev)

@@ -55,61 +55,74 @@ def dom0(request: pytest.FixtureRequest, tmp_path: Path) -> Dom0:
 
 def test_connected(dom0: Dom0) -> None:
     """At once where the guest has it; the state it stopped at where not, also none."""
-    assert (0, f"{ROOT.devid} xvda\n") == dom0.run(xenstore.connected(DOMID, ROOT.params, seconds=3))
-    assert (1, "state 2\n") == dom0.run(xenstore.connected(DOMID, FAILED.params, seconds=2))
-    assert (1, "state none\n") == dom0.run(xenstore.connected(DOMID, "another", seconds=2))
-    assert (1, "state none\n") == dom0.run(xenstore.connected("", ROOT.params, seconds=1))
+    assert (0, f"{ROOT.devid} xvda\n") == dom0.run(xenstore.connected(DOMID, [ROOT.params], seconds=3))
+    assert (1, "state 2\n") == dom0.run(xenstore.connected(DOMID, [FAILED.params], seconds=2))
+    assert (1, "state none\n") == dom0.run(xenstore.connected(DOMID, ["another"], seconds=2))
+    assert (1, "state none\n") == dom0.run(xenstore.connected("", [ROOT.params], seconds=1))
 
 
 def test_xend_leaves_dev_out(dom0: Dom0) -> None:
     """phy:/dev/x and phy:x are one device."""
     dom0.text = RECORDED.replace(ROOT.params, "disk/by-path/x")
-    assert 0 == dom0.run(xenstore.connected(DOMID, "/dev/disk/by-path/x", seconds=1))[0]
+    assert 0 == dom0.run(xenstore.connected(DOMID, ["/dev/disk/by-path/x"], seconds=1))[0]
 
 
 def test_gone(dom0: Dom0) -> None:
     """Gone, or its state; of a guest that does not run everything has gone."""
-    assert (0, "") == dom0.run(xenstore.gone(DOMID, "another", seconds=2))
-    assert (0, "") == dom0.run(xenstore.gone("", ROOT.params, seconds=2))
-    assert (1, "state 4\n") == dom0.run(xenstore.gone(DOMID, ROOT.params, seconds=2))
+    assert (0, "") == dom0.run(xenstore.gone(DOMID, ["another"], seconds=2))
+    assert (0, "") == dom0.run(xenstore.gone("", [ROOT.params], seconds=2))
+    assert (1, "state 4\n") == dom0.run(xenstore.gone(DOMID, [ROOT.params], seconds=2))
 
 
 def test_a_name_that_is_taken(dom0: Dom0) -> None:
     """By another disk; its own is no hindrance."""
-    assert (0, "") == dom0.run(xenstore.name_free(DOMID, ROOT.params, "xvda").argv)
-    assert (0, "") == dom0.run(xenstore.name_free(DOMID, "new", "xvdq").argv)
-    assert (1, f"xvda is {ROOT.params}\n") == dom0.run(xenstore.name_free(DOMID, "new", "xvda").argv)
+    assert (0, "") == dom0.run(xenstore.name_free(DOMID, [ROOT.params], "xvda").argv)
+    assert (0, "") == dom0.run(xenstore.name_free(DOMID, ["new"], "xvdq").argv)
+    assert (1, f"xvda is {ROOT.params}\n") == dom0.run(xenstore.name_free(DOMID, ["new"], "xvda").argv)
 
 
 def test_dead(dom0: Dom0) -> None:
     """A script that said it failed; one that never said anything; never one that is connected or still comes up."""
-    assert (0, f"{FAILED.devid}\n") == dom0.run(xenstore.dead(DOMID, FAILED.params).argv)
-    assert (0, "") == dom0.run(xenstore.dead(DOMID, ROOT.params).argv)
-    assert (0, "") == dom0.run(xenstore.dead(DOMID, "another").argv)
+    assert (0, f"{FAILED.devid}\n") == dom0.run(xenstore.dead(DOMID, [FAILED.params]).argv)
+    assert (0, "") == dom0.run(xenstore.dead(DOMID, [ROOT.params]).argv)
+    assert (0, "") == dom0.run(xenstore.dead(DOMID, ["another"]).argv)
     dom0.text = "".join(line for line in RECORDED.splitlines(keepends=True) if "/hotplug-status" not in line)
-    assert (0, f"{FAILED.devid}\n") == dom0.run(xenstore.dead(DOMID, FAILED.params).argv)
+    assert (0, f"{FAILED.devid}\n") == dom0.run(xenstore.dead(DOMID, [FAILED.params]).argv)
     dom0.text = RECORDED.replace(f'/{ROOT.devid}/state = "4"', f'/{ROOT.devid}/state = "2"')
-    assert (0, "") == dom0.run(xenstore.dead(DOMID, ROOT.params).argv), "its script has done its part"
+    assert (0, "") == dom0.run(xenstore.dead(DOMID, [ROOT.params]).argv), "its script has done its part"
 
 
 def test_detach(dom0: Dom0) -> None:
     """The toolstack is told the vbd's number; of what is not there it is told nothing."""
-    assert 0 == dom0.run(xenstore.detach(XL.detach, DOMID, DATA.params))[0]
-    assert 0 == dom0.run(xenstore.detach(XL.force, DOMID, ROOT.params))[0]
-    assert 0 == dom0.run(xenstore.detach(XL.detach, DOMID, "another"))[0]
+    assert 0 == dom0.run(xenstore.detach(XL.detach, DOMID, [DATA.params]))[0]
+    assert 0 == dom0.run(xenstore.detach(XL.force, DOMID, [ROOT.params]))[0]
+    assert 0 == dom0.run(xenstore.detach(XL.detach, DOMID, ["another"]))[0]
     assert [f"block-detach {DOMID} {DATA.devid}", f"block-detach {DOMID} {ROOT.devid} --force"] == dom0.calls()
+
+
+def test_a_cd_is_not_the_first(dom0: Dom0) -> None:
+    """An HVM guest's CD has a lower number than xvda."""
+    cd = f"{xenstore.BACKENDS}/{DOMID}/5632"
+    dom0.text = f'{cd}/params = "/x.iso"\n{cd}/device-type = "cdrom"\n' + RECORDED
+    assert (0, f"{ROOT.params}\n") == dom0.run(xenstore.first(DOMID))
+
+
+def test_several_names(dom0: Dom0) -> None:
+    """Any of them will do."""
+    assert 0 == dom0.run(xenstore.attached(DOMID, ["another", DATA.params, "/dev/x"]))[0]
+    assert (0, "") == dom0.run(xenstore.name_free(DOMID, ["another", DATA.params], "xvdb").argv)
 
 
 def test_first_and_attached(dom0: Dom0) -> None:
     """The disk with the lowest number is what the guest started from."""
     assert (0, f"{ROOT.params}\n") == dom0.run(xenstore.first(DOMID))
     assert (0, "") == dom0.run(xenstore.first(""))
-    assert [0, 1] == [dom0.run(xenstore.attached(DOMID, params))[0] for params in (DATA.params, "another")]
+    assert [0, 1] == [dom0.run(xenstore.attached(DOMID, [params]))[0] for params in (DATA.params, "another")]
 
 
 def test_published(dom0: Dom0) -> None:
     """The size the guest is told: as wanted, another, or no guest."""
     assert DATA.sectors
-    assert (0, "published\n") == dom0.run(xenstore.published(DOMID, DATA.params, sectors=DATA.sectors, seconds=1))
-    assert (0, f"sectors {DATA.sectors}\n") == dom0.run(xenstore.published(DOMID, DATA.params, sectors=1, seconds=1))
-    assert (0, "none\n") == dom0.run(xenstore.published(DOMID, "another", sectors=1, seconds=1))
+    assert (0, "published\n") == dom0.run(xenstore.published(DOMID, [DATA.params], sectors=DATA.sectors, seconds=1))
+    assert (0, f"sectors {DATA.sectors}\n") == dom0.run(xenstore.published(DOMID, [DATA.params], sectors=1, seconds=1))
+    assert (0, "none\n") == dom0.run(xenstore.published(DOMID, ["another"], sectors=1, seconds=1))

@@ -232,6 +232,7 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         _dom0('toolstack = "libvirt"\nwiring = "script"'),
         ("[dom0s.dom0-a]", "wiring", "path"),
     ),
+    "multipath by path": (_dom0("multipath = true"), ("[dom0s.dom0-a]", "multipath", "script")),
     "xen is no version": (_dom0('xen = "unstable"'), ("[dom0s.dom0-a]", "xen", "4.17")),
     "dom0 host is an option": (_dom0('host = "-oProxyCommand=x"'), ("[dom0s.dom0-a]", "host", "-oProxyCommand")),
     "host_group is empty": (_dom0('host_group = ""'), ("[dom0s.dom0-a]", "host_group")),

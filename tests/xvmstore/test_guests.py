@@ -162,7 +162,28 @@ def test_refusals_to_detach(tmp_path: Path, role: str, stdout: str, kind: type[E
 def _outcome(plan: Any, role: str, stdout: str, stderr: str) -> Outcome:
     index = plan.roles.index(role)
     failure = StepFailed("xen1", "a command", exit_status=1, stderr=stderr)
-    return Outcome(failure, index, (), {index: Ended(1, stdout, stderr, "done")})
+    how = "unmet" if role in {"root", "script"} else "done"
+    return Outcome(failure, index, (), {index: Ended(1, stdout, stderr, how)})
+
+
+@pytest.mark.parametrize("role", ["root", "busy", "domain"])
+def test_a_check_that_could_not_be_made(tmp_path: Path, role: str) -> None:
+    """Its own words, and not what the check would have found."""
+    _, dom0 = _site(tmp_path)
+    plan = guests.plan_detach(dom0, VOL)
+    failure = StepFailed("xen1", "a command", exit_status=1, stderr="sudo: a password is required")
+    index = plan.roles.index(role)
+    said = failed(dom0, "web1", plan, Outcome(failure, index, (), {index: Ended(1, "", failure.stderr, "done")}))
+    assert "sudo: a password is required" in str(said)
+
+
+def test_a_volume_by_any_of_its_names(tmp_path: Path) -> None:
+    """By script or by path, through any portal: a detach finds what was attached under another configuration."""
+    _, dom0 = _site(tmp_path)
+    by_path = [f"/dev/disk/by-path/ip-192.0.2.{last}:3260-iscsi-{VOL.target}-lun-0" for last in (10, 11)]
+    assert (ID, *by_path) == dom0.targets(VOL)
+    assert all(dom0.serves(_vbd(params=target), VOL) for target in (ID, *by_path, by_path[1].removeprefix("/dev/")))
+    assert not dom0.serves(_vbd(params="another"), VOL)
 
 
 def _list(tmp_path: Path, volumes: list[Volume], *seen: tuple[list[Domain], list[Vbd]]) -> list[Any]:

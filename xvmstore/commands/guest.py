@@ -97,8 +97,8 @@ def _line(one: Volume, format_: str, wiring: str | None) -> str:
 
     lines = one.disk if wiring == "script" else one.disk_by_path
     if format_ not in lines:
-        why = "it has no GUID yet" if format_ in {"xl", "xm"} else f"{format_} cannot use a script"
-        raise Refused(f"{one.name}: no {format_} line with {wiring}: {why}; use --wiring path")
+        why = f"{format_} cannot use a script: --wiring path" if one.guid else "it has no GUID yet"
+        raise Refused(f"{one.name}: no {format_} line: {why}")
     return lines[format_]
 
 
@@ -149,9 +149,7 @@ def prepare(app: App, name: str, dom0: str) -> None:
 def forget(app: App, name: str, dom0: str) -> None:
     """Have a dom0 log out of a guest's volumes and forget them; refused while one is attached."""
     if app.dry_run:
-        from xvmstore.guests import plan_forget
-
-        app.show_plan(plan_forget(app.site().dom0(dom0), name))
+        app.show_plan(app.site().plan_forget_guest(name, dom0=dom0))
         return
     app.site().forget_guest(name, dom0=dom0)
     app.note(f"guest {name}: forgotten on {dom0}")
@@ -170,7 +168,7 @@ def attach(app: App, name: str, dom0: str, vdev: str | None) -> None:
     half attached disk, no session. The guest's config is not changed.
     """
     if app.dry_run:
-        app.show_plan(app.site().plan_attach(name, dom0=dom0))
+        app.show_plan(app.site().plan_attach(name, dom0=dom0, vdev=vdev))
         return
     found, already = app.site().attach(name, dom0=dom0, vdev=vdev)
     if app.json:

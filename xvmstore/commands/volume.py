@@ -49,6 +49,7 @@ def create(
         return
     _warn(app, size, dom0s)
     created = app.site().create_volume(name, size, dom0s=dom0s, **options)  # type: ignore[arg-type]
+    _warn(app, size, dom0s, vdev=created.volume.vdev)
     if app.json:
         as_json(created.volume.to_json() | {"action": created.action})
         return
@@ -56,11 +57,13 @@ def create(
     _show(app, created.volume)
 
 
-def _warn(app: App, size: str, dom0s: tuple[str, ...] = ()) -> None:
-    """What the dom0s' releases of Xen cannot do with such a disk, before there is one."""
+def _warn(app: App, size: str, dom0s: tuple[str, ...] = (), *, vdev: str | None = None) -> None:
+    """What the dom0s' releases of Xen cannot do with such a disk, before there is one; later what its name adds."""
     from xvmstore.site import in_bytes
 
-    for text in app.site().warnings(None, in_bytes(size), dom0s=dom0s):
+    said = app.site().warnings(None, in_bytes(size), dom0s=dom0s)
+    more = app.site().warnings(vdev, in_bytes(size), dom0s=dom0s)
+    for text in said if vdev is None else [text for text in more if text not in said]:
         app.note(text)
 
 
