@@ -162,8 +162,8 @@ def test_refusals_to_detach(tmp_path: Path, role: str, stdout: str, kind: type[E
 def _outcome(plan: Any, role: str, stdout: str, stderr: str) -> Outcome:
     index = plan.roles.index(role)
     failure = StepFailed("xen1", "a command", exit_status=1, stderr=stderr)
-    how = "unmet" if role in {"root", "script"} else "done"
-    return Outcome(failure, index, (), {index: Ended(1, stdout, stderr, how)})
+    unmet = role in {"root", "script"}
+    return Outcome(failure, index, (), {index: Ended(1, stdout, stderr, "unmet" if unmet else "done")})
 
 
 @pytest.mark.parametrize("role", ["root", "busy", "domain"])
