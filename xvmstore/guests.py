@@ -217,22 +217,23 @@ def _left(volume: Volume, vbds: Sequence[Vbd], shown: Shown) -> str:
 # -- grow --------------------------------------------------------------------------------------------------------------
 
 
-def plan_grow(dom0: XenDom0, volume: Volume, size: int) -> Plan:
-    """Have dom0's kernel see the new size, and wait until the guest has been told."""
+def plan_grow(dom0: XenDom0, node: StorageNode, volume: Volume, size: int) -> Plan:
+    """Have dom0's kernel see the new size, whoever logged in there, and wait until the guest has been told."""
     disk, guest = dom0.disk(volume), volume.name.partition("/")[0]
     wait = xenstore.published(DOMID, dom0.targets(volume), sectors=size // 512, seconds=_PUBLISH)
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
+        ("map", dom0.initiator.know(disk, dom0.map_of(node, volume, disk))),
         ("grow", dom0.initiator.grow(disk, size)),
         ("domain", (dom0.stack.domid_if_any(guest),)),
         ("published", (Step(wait),)),
     ).without_undo()
 
 
-def grow(dom0: XenDom0, volume: Volume, size: int) -> Grown:
+def grow(dom0: XenDom0, node: StorageNode, volume: Volume, size: int) -> Grown:
     """Bring a volume's new size to the guest that has it on this dom0. Raises PartlyDone."""
-    plan = plan_grow(dom0, volume, size)
+    plan = plan_grow(dom0, node, volume, size)
     outcome = dom0.run(plan)
     failure = failed(dom0, volume.name.partition("/")[0], plan, outcome)
     if failure is not None:

@@ -265,10 +265,10 @@ class Site:
         machines = [self.dom0(one) for one in dict.fromkeys(meant)]
         for one in machines:
             # What cannot be finished is not begun.
-            guests.plan_grow(one, before, before.size)
+            guests.plan_grow(one, self.node(), before, before.size)
             one.reachable()
         found = self.resize_volume(name, size)
-        return found, tuple(guests.grow(one, found, found.size) for one in machines)
+        return found, tuple(guests.grow(one, self.node(), found, found.size) for one in machines)
 
     def check_migration(self, guest: str, *, source: str, destination: str) -> tuple[Check, ...]:
         """May a guest be moved from one dom0 to another, and would it find its disks there?"""

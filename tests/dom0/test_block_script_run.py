@@ -354,6 +354,33 @@ def test_what_a_guest_has_by_path_stays(host: Host) -> None:
     assert (0, []) == (host.run("logout", ID).returncode, host.left())
 
 
+def test_what_others_made_for_a_guest_is_no_trouble(dash: Host) -> None:
+    """A guest by path over a session that an admin made: check looks, and is content."""
+    _by_hand(dash, ("-o", "new"), ("--login",))
+    assert 0 == dash.run("check", ID).returncode
+    (scan,) = (dash.root / "sys/class/scsi_host").glob("*/scan")
+    scan.write_text("0 0 1\n")
+    end = time.monotonic() + 10
+    while not (dash.root / "dev/sda").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    backend = dash.root / "sys/bus/xen-backend/devices/vbd-9-51712"
+    backend.mkdir(parents=True)
+    (backend / "physical_device").write_text("8:10\n")
+    before = dash.left()
+    said = dash.run("check", ID)
+    assert (0, before) == (said.returncode, dash.left()), said.stderr
+
+
+def test_chap_with_a_record_that_is_not_ours(dash: Host) -> None:
+    """One line that says what to remove."""
+    _by_hand(dash, ("-o", "new"))
+    (dash.root / "rc-192.0.2.10:3260").write_text("24\n")
+    dash.vbd()
+    assert 1 == dash.add().returncode
+    error = dash.key("hotplug-error") or ""
+    assert "; the node record is not ours: iscsiadm -m node -T " in error
+
+
 def test_a_session_that_has_lost_its_target(host: Host) -> None:
     """Waited for; then another portal is tried. Somebody else's is not logged out."""
     _by_hand(host, ("-o", "new"), ("--login",))
