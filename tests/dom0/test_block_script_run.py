@@ -392,7 +392,7 @@ def test_a_session_that_has_lost_its_target(host: Host) -> None:
     assert f"the session with {TARGET} has lost it" in error
     assert (host.root / "sys/class/iscsi_session/session1").exists()
     host.know(portals="192.0.2.10:3260 192.0.2.11:3260")
-    assert 0 == host.run("check", ID, deadline=15).returncode
+    assert 0 == host.run("check", ID, deadline=4).returncode
     assert ["192.0.2.10:3260"] == [login.portal for login in parse(host.run("show").stdout).logins]
 
 
@@ -468,8 +468,7 @@ def test_remove_brings_no_vbd_back(dash: Host) -> None:
     (dash.root / "xenstore").write_text("/local/domain/0/name = Domain-0\n")
     assert 1 == dash.run("remove", vbd=VBD).returncode
     assert "/local/domain/0/name = Domain-0\n" == (dash.root / "xenstore").read_text()
-    other = "0" * 32
-    assert [0, 1, 1] == [dash.run(*words).returncode for words in (("sweep", other), ("sweep", ID), ("sweep",))]
+    assert [0, 1] == [dash.run("sweep", whose).returncode for whose in ("0" * 32, ID)]
 
 
 def test_boot_names_what_it_cannot_have(dash: Host) -> None:

@@ -28,7 +28,8 @@ TYPED = [name for name in dict.fromkeys(NAMES) if "\x00" not in name and "\ud800
 @pytest.mark.parametrize(
     "command",
     ["volume create {} --size 1G", "volume show {}", "volume destroy {}", "volume resize {} --size 2G",
-     "volume rename web1/root {}", "lun export {}", "lun unexport {}"],
+     "volume rename web1/root {}", "lun export {}", "lun unexport {}",
+     "guest attach {} --dom0 xen1", "guest detach {} --dom0 xen1", "guest grow {} --size 2G"],
 )  # fmt: skip
 def test_hostile_names(illumos: LiveNode, command: str) -> None:
     """One clear line, exit 2, and nothing reaches the node."""
@@ -134,6 +135,53 @@ def test_export_to_nobody(illumos: LiveNode, tmp_path: Path) -> None:
 
     assert (1, 1, before) == (said.exit, said.err.count("\n"), len(illumos.execs()))
     assert "--dom0" in said.err
+
+
+def test_disk_lines_of_every_format(illumos: LiveNode, guest: str) -> None:
+    """By path where nothing else is said of the dom0; any format and wiring on demand, but what cannot be."""
+    made = illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G", "--json").json
+    cases = {
+        "": made["disk_by_path"]["xl"],
+        "--wiring script": made["disk"]["xl"],
+        "--format xm --wiring script": f"xvmstore:{made['guid'].lower()},xvda,w",
+        "--format xm-solaris": f"phy:/dev/dsk/c0t{made['guid']}d0p0,0,w",
+        "--format libvirt": made["disk_by_path"]["libvirt"],
+    }
+    for options, line in cases.items():
+        said = illumos.xvm("guest", "disks", guest, *options.split())
+        assert (0, True) == (said.exit, line in said.out), (options, said.out)
+        assert ("libvirt" not in options) is said.out.startswith("disk = [")
+    refused = illumos.xvm("guest", "disks", guest, "--format", "libvirt", "--wiring", "script")
+    assert (1, True) == (refused.exit, "libvirt cannot use a script: --wiring path" in refused.err)
+
+
+def test_a_dom0_that_is_only_an_initiator(illumos: LiveNode, guest: str) -> None:
+    """What needs to reach it says which key is missing, and changes nothing."""
+    assert 0 == illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G").exit
+    for words in (
+        ("attach", f"{guest}/root", "--dom0", "xen1"),
+        ("detach", f"{guest}/root", "--dom0", "xen1"),
+        ("grow", f"{guest}/root", "--size", "2G", "--dom0", "xen1"),
+        ("prepare", guest, "--dom0", "xen1"),
+        ("install-script", "--dom0", "xen1"),
+    ):
+        said = illumos.xvm("guest", *words)
+        assert (2, True) == (said.exit, "[dom0s.xen1]: set host" in said.err), said.err
+    assert 1 << 30 == illumos.xvm("volume", "show", f"{guest}/root", "--json").json["size"]
+    grown = illumos.xvm("guest", "grow", f"{guest}/root", "--size", "2G", "--json")
+    assert (0, 2 << 30, []) == (grown.exit, grown.json["size"], grown.json["grown"])
+    (listed,) = [one for one in illumos.xvm("guest", "list", "--json").json if one["name"] == guest]
+    assert (None, "not running", []) == (listed["dom0"], listed["state"], listed["attached"])
+
+
+def test_an_old_xen_is_warned_of(illumos: LiveNode, guest: str, tmp_path: Path) -> None:
+    """Before the volume is made, on stderr; it is made all the same."""
+    config = tmp_path / "config.toml"
+    text = illumos.variant(tmp_path).read_text()
+    config.write_text(text.replace("[dom0s.xen1]", '[dom0s.xen1]\nxen = "3.0.3"'))
+    said = illumos.xvm("volume", "create", f"{guest}/huge", "--size", "2T", "--thin", config=config)
+    assert 0 == said.exit, said.err
+    assert "xen1 (Xen 3.0.3): 2 TiB and more: " in said.err
 
 
 def test_no_configuration(illumos: LiveNode, tmp_path: Path) -> None:
