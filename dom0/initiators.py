@@ -65,9 +65,10 @@ class OpenIscsi:
         return (block_script.forget(guest, keep=keep, node=node),)
 
     def login(self, disk: Disk) -> tuple[Step, ...]:
-        """The same as at boot. Where it is so already, no failure of ours may log it out."""
+        """The same as at boot. Where it is so already it is only looked at, for no failure of ours may log it out."""
         words = {name: block_script.verb(name, disk.id or "") for name in ("login", "logout", "logged-in")}
-        return (Step(words["login"], undo=words["logout"], lies=True, unless=words["logged-in"]),)
+        anew = Step(words["login"], undo=words["logout"], lies=True, unless=words["logged-in"])
+        return (anew, Step(words["login"]))
 
     def logout(self, disk: Disk) -> tuple[Step, ...]:
         """Nothing where nobody logged in."""

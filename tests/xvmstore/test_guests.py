@@ -69,7 +69,7 @@ def test_by_path_logs_in_first(tmp_path: Path) -> None:
     node, dom0 = _site(tmp_path, 'wiring = "path"\n')
     plan = guests.plan_attach(dom0, node, VOL)
     roles = plan.roles
-    assert roles.index("login") + 1 == roles.index("attach")
+    assert roles.index("attach") > roles.index("login")
     assert "logout" in plan.steps[roles.index("login")].undo  # type: ignore[operator]
     assert "/dev/disk/by-path/" in plan.lines()[roles.index("attach")]
 
