@@ -65,7 +65,7 @@ def _guest(node: StorageNode, name: str, volumes: Sequence[Volume], dom0s: Seque
     trouble = [
         *_twice(name, runs),
         *_misplaced(name, attached),
-        *_idle(disks, attached, {one.dom0.name for one in dom0s}),
+        *_idle(disks, attached, _script_only(node, dom0s)),
     ]
     return Guest(
         name=name,
@@ -98,6 +98,11 @@ def _misplaced(name: str, attached: Sequence[Attachment]) -> list[str]:
     found += [f"{one.volume} is {one.state} on {one.dom0}" for one in attached if one.state != "connected"]
     volumes = [one.volume for one in attached]
     return found + [f"{one} is attached more than once" for one in sorted(set(volumes)) if volumes.count(one) > 1]
+
+
+def _script_only(node: StorageNode, dom0s: Sequence[Seen]) -> set[str]:
+    """Where a session must have a user: by path it is there beforehand, on a shared target it may be for another."""
+    return set() if node.shared else {one.dom0.name for one in dom0s if one.dom0.by_script}
 
 
 def _idle(

@@ -104,6 +104,20 @@ def test_detach_refuses_what_is_known_to_be_used(node: LabNode, dom0: Dom0, web:
     assert {} == dom0.traces(made)
 
 
+def test_save_and_restore(node: LabNode, dom0: Dom0, web: Guest) -> None:
+    """A guest that sleeps in a file holds no session; it wakes with its disk, and goes on writing."""
+    made = _volume(node, "web/root")
+    web.does("printf before-the-sleep | dd of=/dev/xvda bs=512 seek=5 conv=sync,fsync 2>/dev/null")
+    dom0.run("xl save web /root/web.save", seconds=180)
+    assert {} == dom0.traces(made)
+    dom0.run("xl restore /root/web.save", seconds=180)
+
+    web.does("dd if=/dev/xvda bs=512 skip=5 count=1 iflag=direct 2>/dev/null | grep -q before-the-sleep")
+    web.does("dd if=/dev/zero of=/dev/xvda bs=512 seek=5 count=1 conv=fsync 2>/dev/null")
+    assert {"vbds", "sessions", "uses", "disks", "records"} == set(dom0.traces(made))
+    dom0.run("rm /root/web.save")
+
+
 def test_what_cannot_be_attached(node: LabNode, dom0: Dom0, web: Guest, tmp_path: Path) -> None:
     """One line each, and nothing changed: no such guest there, a taken name, a dom0 that cannot be reached."""
     before = dom0.run("block-xvmstore show 2>/dev/null || /etc/xen/scripts/block-xvmstore show")

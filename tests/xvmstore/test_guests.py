@@ -223,6 +223,14 @@ def test_what_does_not_fit(
     assert (trouble,) == found.trouble
 
 
+def test_logged_in_beforehand_is_no_trouble(tmp_path: Path) -> None:
+    """By path that is how it must be, whether the guest runs or not."""
+    node, dom0 = _site(tmp_path, 'wiring = "path"\n')
+    volume = replace(VOL, sessions=("iqn.2026-11.com.example:dom0-a",))
+    (found,) = guest_list.guests(node, [volume], [Seen(dom0, (), (), Shown())], {})
+    assert () == found.trouble
+
+
 def test_twice(tmp_path: Path) -> None:
     """The same guest on two dom0s is the end of its file systems."""
     runs: tuple[list[Domain], list[Vbd]] = ([Domain("web1", 5, "-b----")], [_vbd()])
