@@ -447,6 +447,82 @@ def test_a_login_that_comes_late(host: Host) -> None:
     assert [] == host.left()
 
 
+def test_a_login_that_comes_after_remove(dash: Host) -> None:
+    """libxl calls remove at once: it keeps what it knows until the login has come, or cannot come any more."""
+    (dash.root / "late-192.0.2.10:3260").write_text("5\n")
+    dash.vbd()
+    assert 1 == dash.run("add", vbd=VBD, deadline=2).returncode
+    assert 1 == dash.run("remove", vbd=VBD).returncode
+    (dash.root / "xenstore").write_text("/local/domain/0/name = Domain-0\n")
+    end = time.monotonic() + 20
+    while not list((dash.root / "sys/class/iscsi_connection").glob("*/persistent_port")) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert 0 == dash.run("sweep").returncode
+    assert [] == dash.left()
+
+
+def test_killed_before_the_login(dash: Host) -> None:
+    """The node record is there, the session is not: remove alone takes the record and its secret away."""
+    record = _by_hand(dash, ("-o", "new"))
+    made = dash.root / "etc/xvmstore/records" / TARGET
+    made.mkdir(parents=True)
+    (made / "192.0.2.10:3260").touch()
+    run = dash.root / "var/run/xvmstore"
+    run.mkdir()
+    (run / f"session_{TARGET}").write_text("192.0.2.10:3260\n")
+    (run / "use_backend_vbd_7_51712").write_text(f"id={ID}\nvolume=web1/root\ntarget={TARGET}\nlun=1\n")
+    (dash.root / "var/lib/iscsi").mkdir(parents=True)
+    half = dash.root / "var/lib/iscsi" / f".xvmstore-{TARGET}"
+    half.touch()
+    assert 0 == dash.run("remove", vbd=VBD).returncode
+    assert ([], False, False) == (dash.left(), record.exists(), half.exists())
+
+
+def test_mounted_in_dom0_after_login(dash: Host) -> None:
+    """A LUN that the login itself brought in, and an admin mounted: its session stays until it is unmounted."""
+    assert 0 == dash.run("login", ID).returncode
+    use = dash.root / "var/run/xvmstore" / f"use_login_{ID}"
+    use.write_text(use.read_text().replace("scanned=yes", "scanned="))
+    (dash.root / "proc/mounts").write_text("/dev/sda1 /mnt ext4 rw 0 0\n")
+    out = dash.run("logout", ID)
+    assert (1, True) == (out.returncode, "is mounted in dom0" in out.stderr)
+    assert [TARGET] == [login.target for login in parse(dash.run("show").stdout).logins]
+    (dash.root / "proc/mounts").write_text("")
+    assert (0, []) == (dash.run("logout", ID).returncode, dash.left())
+
+
+def test_two_that_could_not_let_go(dash: Host) -> None:
+    """They do not keep each other's session: the second remove logs it out."""
+    run = dash.root / "var/run/xvmstore"
+    assert 0 == dash.run("login", ID).returncode
+    (run / "use_backend_vbd_8_51712").write_text(f"id={'0' * 32}\ntarget={TARGET}\nlun=2\ngone=yes\n")
+    assert 0 == dash.run("logout", ID).returncode
+    assert () == parse(dash.run("show").stdout).logins
+    assert 0 == dash.run("sweep").returncode
+    assert [] == dash.left()
+
+
+def test_a_session_kept_for_anothers_disk(dash: Host) -> None:
+    """Somebody scanned, and another LUN hangs on our session: it goes when that has gone."""
+    assert 0 == dash.run("login", ID).returncode
+    other = dash.root / "sys/class/scsi_device/3:0:0:9/device/block/sdz"
+    other.mkdir(parents=True)
+    assert 0 == dash.run("logout", ID).returncode
+    assert [TARGET] == [login.target for login in parse(dash.run("show").stdout).logins]
+    assert 0 == dash.run("sweep").returncode
+    assert [TARGET] == [login.target for login in parse(dash.run("show").stdout).logins]
+    for lun in (1, 9):
+        shutil.rmtree(dash.root / f"sys/class/scsi_device/3:0:0:{lun}")
+    assert 0 == dash.run("sweep").returncode
+    assert [] == dash.left()
+
+
+def test_boot_without_volumes(dash: Host) -> None:
+    """Nothing to wait for."""
+    (dash.root / "etc/xvmstore/volumes" / ID).unlink()
+    assert 0 == dash.run("boot", "5").returncode
+
+
 def test_the_device_is_inherited(host: Host) -> None:
     """Who found it leaves first: who leaves last lets go of it."""
     host.vbd()
