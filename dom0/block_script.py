@@ -14,7 +14,6 @@ from remote.script import ROOT_SHELL, Argv, Expect, Query, Secret, Step
 
 PATH = "/etc/xen/scripts/block-xvmstore"
 MAPS = "/etc/xvmstore/volumes"
-UNIT = "/etc/systemd/system/xvmstore-luns.service"
 # What a map holds; a script of another format must not be given ours.
 FORMAT = "# map format: 1"
 

@@ -8,7 +8,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from dom0.disk import PATH, SCRIPT, Disk, Wiring, by_path, libvirt_bus, position, solaris_device, xl, xl_by_script
+from dom0.disk import (
+    PATH,
+    SCRIPT,
+    Disk,
+    Wiring,
+    by_path,
+    libvirt_bus,
+    solaris_device,
+    xl,
+    xl_by_script,
+    xm,
+    xm_by_script,
+    xm_on_solaris,
+)
 from remote.errors import UnexpectedOutput
 from remote.script import Argv, Capture, Query, Step, Word
 
@@ -149,13 +162,12 @@ def _xl_attach(domid: Word, disk: Disk, wiring: Wiring) -> Argv:
 
 
 def _xm_attach(domid: Word, disk: Disk, wiring: Wiring) -> Argv:
-    device = f"xvmstore:{disk.id}" if wiring == SCRIPT else f"phy:{by_path(disk)}"
-    return ("xm", "block-attach", domid, device, disk.vdev, "r" if disk.read_only else "w")
+    line = xm_by_script(disk) if wiring == SCRIPT else xm(disk)
+    return ("xm", "block-attach", domid, *line.split(","))
 
 
 def _solaris_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
-    number, mode = str(position(disk.vdev)), "r" if disk.read_only else "w"
-    return ("xm", "block-attach", domid, f"phy:{solaris_device(disk)}", number, mode)
+    return ("xm", "block-attach", domid, *xm_on_solaris(disk).split(","))
 
 
 def _virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
@@ -196,18 +208,8 @@ XM = Toolstack(
     info_words=("xm", "info"),
     params={SCRIPT: _id, PATH: by_path},
 )
-XM_ON_SOLARIS = Toolstack(
-    format="xm-solaris",
-    wirings=(PATH,),
-    domid_words=("xm", "domid"),
-    stopped="does not exist",
-    list_words=("xm", "list"),
-    read_list=parse_table,
-    attach_words=_solaris_attach,
-    detach=_XM_DETACH,
-    force=f"{_XM_DETACH} --force",
-    info_words=("xm", "info"),
-    params={PATH: solaris_device},
+XM_ON_SOLARIS = replace(
+    XM, format="xm-solaris", wirings=(PATH,), attach_words=_solaris_attach, params={PATH: solaris_device}
 )
 LIBVIRT = Toolstack(
     format="libvirt",

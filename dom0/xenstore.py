@@ -100,18 +100,24 @@ def _number(keys: dict[str, str], key: str) -> int | None:
     return int(value)
 
 
-# Prints "DEVID STATE DEV SECTORS HOTPLUG-STATUS TARGET" for each vbd of domain $1 whose target is a word of $2, or
-# whose name in the guest is $3. xend leaves /dev/ out of a device's name. Solaris's awk is nawk.
-_VBDS = """\
+# Solaris's awk is nawk. What reads a line of xenstore-ls: p is its path in parts, n how many, value the value.
+_ROWS = """\
 awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
+row='{ n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }'
+"""
+
+# Prints "DEVID STATE DEV SECTORS HOTPLUG-STATUS TARGET" for each vbd of domain $1 whose target is a word of $2, or
+# whose name in the guest is $3. xend leaves /dev/ out of a device's name.
+_VBDS = (
+    _ROWS
+    + """\
 vbds() {
     [ -n "$1" ] || return 0
-    $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
+    $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk "$row"'
         BEGIN {
             count = split("'"$2"'", targets, " "); called = "'"$3"'"
             for (i = 1; i <= count; i++) { sub(/^\\/dev\\//, "", targets[i]); mine[targets[i]] = 1 }
         }
-        { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
         n == 9 { key[p[8], p[9]] = value; seen[p[8]] = 1 }
         END {
             for (d in seen) {
@@ -124,6 +130,7 @@ vbds() {
         }'
 }
 """
+)
 
 _CONNECTED = (
     _VBDS
@@ -258,11 +265,11 @@ def quiet(domid: Word, targets: Sequence[str], *, seconds: int) -> Step:
     return Step(("sh", "-c", _QUIET, "vbd-quiet", domid, " ".join(targets), str(seconds)))
 
 
-_FIRST = """\
+_FIRST = (
+    _ROWS
+    + """\
 [ -n "$1" ] || exit 0
-awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
-$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
-    { n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }
+$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk "$row"'
     n == 9 && p[9] == "params" { target[p[8]] = value }
     n == 9 && p[9] == "device-type" && value == "cdrom" { cdrom[p[8]] = 1 }
     END {
@@ -270,6 +277,7 @@ $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk '
         if (first != "") print target[first]
     }'
 """
+)
 
 
 def first(domid: Word) -> Argv:

@@ -20,8 +20,12 @@ from xvmstore.plan import Plan
 from xvmstore.results import Volume
 
 
-def _incomplete(volume: Volume) -> Refused:
-    return Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
+def finished(volume: Volume) -> Disk:
+    """The volume as a disk. Raises Refused for one that has not got all its identity yet."""
+    disk = volume.xen_disk
+    if disk is None or disk.id is None:
+        raise Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
+    return disk
 
 
 class XenDom0:
@@ -69,9 +73,7 @@ class XenDom0:
 
     def targets(self, volume: Volume) -> tuple[str, ...]:
         """What xenstore may have as the volume's target here: by any wiring, through any portal."""
-        disk = volume.xen_disk
-        if disk is None or disk.id is None:
-            raise _incomplete(volume)
+        disk = finished(volume)
         seen = [replace(disk, portal=portal) for portal in volume.portals]
         return tuple(dict.fromkeys(target(one) for target in self.stack.params.values() for one in seen))
 
@@ -83,9 +85,7 @@ class XenDom0:
 
     def disk(self, volume: Volume) -> Disk:
         """The volume as a disk. Raises Refused for one that is not finished, or that this dom0 may not see."""
-        disk = volume.xen_disk
-        if disk is None or disk.id is None:
-            raise _incomplete(volume)
+        disk = finished(volume)
         if not volume.exported or not {self.name, "All"} & set(volume.dom0s):
             raise Refused(
                 f"{volume.node}: {volume.name} is not exported to {self.name}: "

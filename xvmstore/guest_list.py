@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dom0 import xenstore
-from dom0.block_script import Shown
 from dom0.toolstack import Domain
 from dom0.xenstore import Vbd
 from remote.host import Answer
@@ -23,18 +22,17 @@ class Seen:
     dom0: XenDom0
     domains: tuple[Domain, ...]
     vbds: tuple[Vbd, ...]
-    shown: Shown
 
 
 def questions(dom0: XenDom0) -> tuple[Query[Any], ...]:
     """All that is asked of a dom0."""
-    return dom0.stack.domains(), xenstore.vbds(), dom0.initiator.look()
+    return dom0.stack.domains(), xenstore.vbds()
 
 
 def seen(dom0: XenDom0, answers: Sequence[Answer[Any]]) -> Seen:
     """Its answers. Raises what a question ran into."""
-    domains, vbds, shown = (answer.get() for answer in answers)
-    return Seen(dom0, domains, vbds, shown)
+    domains, vbds = (answer.get() for answer in answers)
+    return Seen(dom0, domains, vbds)
 
 
 def guests(

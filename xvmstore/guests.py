@@ -11,7 +11,7 @@ from dom0.xenstore import STATES, Vbd
 from remote.errors import InUse, Mismatch, NotFound, PartlyDone, Refused
 from remote.script import Captured, Step
 from xvmstore.dom0_outcomes import failed, not_running, raise_failure
-from xvmstore.dom0s import XenDom0
+from xvmstore.dom0s import XenDom0, finished
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Part, Plan
 from xvmstore.results import Attachment, Grown, Volume
@@ -167,9 +167,7 @@ def _ours(dom0: XenDom0, volume: Volume, vbds: Sequence[Vbd]) -> list[Vbd]:
 
 def plan_detach(dom0: XenDom0, volume: Volume, *, force: bool = False) -> Plan:
     """Refuse what is known to be in use, detach, wait, and see that nothing is left behind."""
-    disk, guest = volume.xen_disk, volume.name.partition("/")[0]
-    if disk is None:
-        raise Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
+    disk, guest = finished(volume), volume.name.partition("/")[0]
     targets, stack = dom0.targets(volume), dom0.stack
     root = Step(xenstore.first(DOMID), refuse=targets)
     command = stack.force if force else stack.detach

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from dom0.block_script import Shown
 from dom0.toolstack import Domain
 from dom0.xenstore import Vbd
 from remote.errors import InUse, PartlyDone, Refused, RemoteError, StepFailed
@@ -188,7 +187,7 @@ def test_a_volume_by_any_of_its_names(tmp_path: Path) -> None:
 
 def _list(tmp_path: Path, volumes: list[Volume], *seen: tuple[list[Domain], list[Vbd]]) -> list[Any]:
     node, dom0 = _site(tmp_path)
-    looked = [Seen(dom0, tuple(domains), tuple(vbds), Shown()) for domains, vbds in seen]
+    looked = [Seen(dom0, tuple(domains), tuple(vbds)) for domains, vbds in seen]
     return list(guest_list.guests(node, volumes, looked, {}))
 
 
@@ -227,7 +226,7 @@ def test_logged_in_beforehand_is_no_trouble(tmp_path: Path) -> None:
     """By path that is how it must be, whether the guest runs or not."""
     node, dom0 = _site(tmp_path, 'wiring = "path"\n')
     volume = replace(VOL, sessions=("iqn.2026-11.com.example:dom0-a",))
-    (found,) = guest_list.guests(node, [volume], [Seen(dom0, (), (), Shown())], {})
+    (found,) = guest_list.guests(node, [volume], [Seen(dom0, (), ())], {})
     assert () == found.trouble
 
 
