@@ -125,8 +125,11 @@ class Backend(Protocol):
     def restore(self, export: Export) -> tuple[Step, ...]:
         """The LU of a zvol that was exported before, with the GUID it had, verified."""
 
+    def suspend(self, export: Export) -> tuple[Step, ...]:
+        """Let go of the zvol for a moment: the LU goes, and who may see it is remembered. ``resume`` brings it back."""
+
     def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
-        """After a ``move`` that was cut off: ``restore``, if views wait for the LU; whoever saw it sees it again."""
+        """After ``suspend``, or a ``move`` cut off: ``restore``, if views wait; whoever saw the LU sees it again."""
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Let the dom0s' initiators in. The view comes last. ``again``: the target may be there, set up otherwise."""

@@ -66,6 +66,10 @@ class Comstar:
         unit = _unit(export)
         return (*self.units.restore(unit), self.units.verify(unit))
 
+    def suspend(self, export: Export) -> tuple[Step, ...]:
+        """COMSTAR keeps views by GUID. Offline would not be enough: the zvol stays open until the LU is deleted."""
+        return self.units.suspend(zvol.raw_device(export.dataset), export.guid)
+
     def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
         """COMSTAR keeps views by GUID: they are there again with the LU."""
         return self.restore(export) if waits else ()

@@ -71,6 +71,17 @@ class Lio:
     def _make_unit(self, export: Export, dataset: str) -> Argv:
         return lio_programs.make_unit(_name(export), self.device(dataset), serial=export.serial, guid=export.guid)
 
+    def suspend(self, export: Export) -> tuple[Step, ...]:
+        """Who saw the LUN is remembered in LIO itself, as in ``move``."""
+        name, target, lun = _name(export), export.target, export.lun
+        unbind = lio_programs.unbind_lun(target, lun, name, keep_places=True)
+        bind, make = lio_programs.bind_lun(target, lun, name), self._make_unit(export, export.dataset)
+        remove = lio_programs.remove_unit(name)
+        return (
+            Step(unbind, undo=bind, lies=True, retry=_BUSY, silent=True),
+            Step(remove, undo=make, lies=True, retry=_BUSY, silent=True),
+        )
+
     def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
         """The LU, and its LUN for those who saw it; or only where its zvol is now."""
         if not waits:

@@ -48,6 +48,7 @@ class UnitTool:
     verify    checks that the LU is what was asked for, before anybody is let see it
     same      checks that the GUID's LU, if there is one, is on this path: a received copy of a zvol has its GUID
     delete    unregister the LU and take all its views away; after ``same``
+    suspend   unregister the LU of this path and GUID, and keep its views
     move      rename the zvol under the LU: given the old and new path, the GUID, the new alias, and the rename
     resize    tell the LU the zvol's new size, and check that it listened; nothing where there is no LU
     head      bytes of the zvol that the tool keeps for itself
@@ -59,6 +60,7 @@ class UnitTool:
     verify: Callable[[Unit], Step]
     same: Callable[[str, Word], Step]
     delete: Callable[[Word], tuple[Step, ...]]
+    suspend: Callable[[str, Word], tuple[Step, ...]]
     move: Callable[["Move"], tuple[Step, ...]]
     resize: Callable[[str, Word, Word], tuple[Step, ...]]
     query: Callable[[Word], Query[tuple[LogicalUnit, ...]]]
@@ -136,6 +138,12 @@ def _stmfadm_same(path: str, guid: Word) -> Step:
 
 def _stmfadm_delete(guid: Word) -> tuple[Step, ...]:
     return (Step(("stmfadm", "delete-lu", guid), accept=(": not found",), retry=BUSY, silent=True),)
+
+
+def _stmfadm_suspend(path: str, guid: Word) -> tuple[Step, ...]:
+    """-k keeps the views. It exits 0 for a GUID that is not registered."""
+    leave, back = ("stmfadm", "delete-lu", "-k", guid), ("stmfadm", "import-lu", path)
+    return (Step(leave, undo=back, lies=True, retry=BUSY, silent=True),)
 
 
 def _stmfadm_move(move: Move) -> tuple[Step, ...]:
@@ -231,6 +239,7 @@ STMFADM = UnitTool(
     verify=_stmfadm_verify,
     same=_stmfadm_same,
     delete=_stmfadm_delete,
+    suspend=_stmfadm_suspend,
     move=_stmfadm_move,
     resize=_stmfadm_resize,
     query=_stmfadm_query,
@@ -292,10 +301,14 @@ def _sbdadm_delete(_guid: Word) -> tuple[Step, ...]:
     )
 
 
+def _sbdadm_suspend(path: str, _guid: Word) -> tuple[Step, ...]:
+    """These releases cannot keep the views of an LU that goes: it must not be exported."""
+    absent = Expect(_row(path, 1), "", or_nothing=True)
+    return (Step(("sbdadm", "list-lu"), expect=(absent,), silent=True),)
+
+
 def _sbdadm_move(move: Move) -> tuple[Step, ...]:
-    """These releases cannot keep the views of an LU that goes: only what is not exported may be renamed."""
-    absent = Expect(_row(move.old_path, 1), "", or_nothing=True)
-    return Step(("sbdadm", "list-lu"), expect=(absent,), silent=True), move.rename
+    return (*_sbdadm_suspend(move.old_path, move.guid), move.rename)
 
 
 def _sbdadm_resize(path: str, _guid: Word, size: Word) -> tuple[Step, ...]:
@@ -337,6 +350,7 @@ SBDADM = UnitTool(
     verify=_sbdadm_verify,
     same=_sbdadm_same,
     delete=_sbdadm_delete,
+    suspend=_sbdadm_suspend,
     move=_sbdadm_move,
     resize=_sbdadm_resize,
     query=_sbdadm_query,

@@ -26,7 +26,7 @@ OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, LAYOUT, HEAD, RENAMED)
 # it bare. It gets its own name when all is set. No guest or disk may have a ":" in its name.
 MAKING_NAME = ":making"
 # Values of STATE. "making" until everything is verified: the commit mark is set last.
-MAKING, READY, DESTROYING = "making", "ready", "destroying"
+MAKING, READY, DESTROYING, ROLLING_BACK = "making", "ready", "destroying", "rolling-back"
 NATIVE = ("type", "volsize", "volblocksize", "refreservation", "used", "referenced", "creation", "origin")
 
 
@@ -237,8 +237,8 @@ def grow_only(step: Step, new: int) -> Step:
 
 
 def not_destroying(dataset: str) -> Step:
-    """Checks that no ``destroy`` of the volume was cut off half-way."""
-    return Step(("zfs", "get", "-H", "-o", "value", STATE, dataset), refuse=(DESTROYING,))
+    """Checks that no ``destroy`` or rollback of the volume was cut off half-way."""
+    return Step(("zfs", "get", "-H", "-o", "value", STATE, dataset), refuse=(DESTROYING, ROLLING_BACK))
 
 
 def no_snapshots(dataset: str) -> Step:

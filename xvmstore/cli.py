@@ -16,6 +16,7 @@ from xvmstore.app import App, global_options
 from xvmstore.version import __version__
 
 _COMMANDS = {
+    "checkpoint": "xvmstore.commands.checkpoint",
     "demo": "xvmstore.commands.demo",
     "embedded": "xvmstore.commands.embedded",
     "guest": "xvmstore.commands.guest",

@@ -90,6 +90,26 @@ class Dom0(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return self.wiring or (self.stack.wirings[0] if self.host else PATH)
 
 
+class Guest(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[guests.NAME]``: what an upgrade must know of a guest. Only needed where the defaults do not do.
+
+    host     how the guest itself is reached, to freeze its file systems
+    dom0     where it runs; the dom0 that runs it is looked for otherwise
+    config   on that dom0, what the toolstack starts it from; for libvirt it is defined there
+    """
+
+    host: str | None = None
+    dom0: str | None = None
+    config: str | None = None
+
+
+class Checkpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[checkpoints]``. ``keep_free`` is in per cent of a pool, ``freeze_timeout`` in seconds."""
+
+    keep_free: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 5.0
+    freeze_timeout: Annotated[int, msgspec.Meta(ge=5, le=300)] = 20
+
+
 T = TypeVar("T")
 
 
@@ -97,6 +117,8 @@ T = TypeVar("T")
 class _File:
     nodes: dict[str, Node]
     dom0s: dict[str, Dom0]
+    guests: dict[str, Guest]
+    checkpoints: Checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +128,8 @@ class Config:
     path: Path
     nodes: Mapping[str, Node]
     dom0s: Mapping[str, Dom0]
+    guests: Mapping[str, Guest]
+    checkpoints: Checkpoints
 
     def node(self, name: str) -> Node:
         """A node by name. Raises ConfigError."""
@@ -114,6 +138,10 @@ class Config:
     def dom0(self, name: str) -> Dom0:
         """A dom0 by name. Raises ConfigError."""
         return self._named("dom0s", self.dom0s, name)
+
+    def guest(self, name: str) -> Guest:
+        """What is configured of a guest; the defaults where nothing is."""
+        return self.guests.get(name, Guest())
 
     def _named(self, kind: str, tables: Mapping[str, T], name: str) -> T:
         if name not in tables:
@@ -160,20 +188,23 @@ def read(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     _check(path, file)
-    return Config(path, file.nodes, file.dom0s)
+    return Config(path, file.nodes, file.dom0s, file.guests, file.checkpoints)
 
 
 def _typed(path: Path, data: dict[str, Any]) -> _File:
     """Table by table, so that an error can name the one it is in."""
-    tables = {kind: data.pop(kind, {}) for kind in ("nodes", "dom0s")}
+    tables = {kind: data.pop(kind, {}) for kind in ("nodes", "dom0s", "guests")}
+    kept = data.pop("checkpoints", {})
     if data:
-        raise ConfigError(f"{path}: unknown key {next(iter(data))!a}; it has [nodes.NAME] and [dom0s.NAME]")
+        known = "[nodes.NAME], [dom0s.NAME], [guests.NAME] and [checkpoints]"
+        raise ConfigError(f"{path}: unknown key {next(iter(data))!a}; it has {known}")
     for kind, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {kind} is no table: write [{kind}.NAME]")
     nodes = {name: _one(path, f"nodes.{name}", table, kind=Node) for name, table in tables["nodes"].items()}
     dom0s = {name: _one(path, f"dom0s.{name}", table, kind=Dom0) for name, table in tables["dom0s"].items()}
-    return _File(nodes, dom0s)
+    guests = {name: _one(path, f"guests.{name}", table, kind=Guest) for name, table in tables["guests"].items()}
+    return _File(nodes, dom0s, guests, _one(path, "checkpoints", kept, kind=Checkpoints))
 
 
 def _one(path: Path, where: str, table: object, *, kind: type[T]) -> T:
@@ -195,6 +226,13 @@ def _check(path: Path, file: _File) -> None:
         _groups(where, host_group=dom0.host_group)
         _both(where, dom0.chap_user, dom0.chap_secret_file)
         _check_dom0(where, dom0)
+    for name, guest in file.guests.items():
+        where = f"{path}: [guests.{name}]"
+        _valid(f"{path}: [guests]", "name", names.word, name, "guest name")
+        if guest.host is not None:
+            _no_option(where, guest.host)
+        if guest.dom0 is not None and guest.dom0 not in file.dom0s:
+            raise ConfigError(f"{where}: dom0: there is no [dom0s.{guest.dom0}]")
     groups = [dom0.host_group or name for name, dom0 in file.dom0s.items()]
     twice = next((group for group in groups if groups.count(group) > 1), None)
     if twice is not None:

@@ -167,12 +167,17 @@ def list_answer(node: StorageNode, answers: Sequence[Answer[Any]]) -> tuple[tupl
     """All volumes of ours, and all that the node exports."""
     found: tuple[Zvol, ...] = answers[0].get()
     everything = node.backend.read_all([part.get() for part in answers[1:]])
-    return tuple(
-        volume(node, one, _exported(node, one, everything)) for one in found if "target" in one.ours
-    ), everything
+    volumes = (one for one in found if "target" in one.ours and not put_aside(node, one.dataset))
+    return tuple(volume(node, one, exported(node, one, everything)) for one in volumes), everything
 
 
-def _exported(node: StorageNode, found: Zvol, everything: Everything) -> Exported:
+def put_aside(node: StorageNode, dataset: str) -> bool:
+    """Is it no guest's disk, but something a rollback keeps?"""
+    return ":" in dataset.removeprefix(node.settings.base + "/").partition("/")[0]
+
+
+def exported(node: StorageNode, found: Zvol, everything: Everything) -> Exported:
+    """What of this zvol's export is there."""
     path, guid = node.backend.device(found.dataset), found.ours.get("guid", "").upper()
     unit = next((unit for unit in everything.units if unit.path == path), None)
     target = next((target for target in everything.targets if target.name == found.ours["target"]), None)

@@ -122,7 +122,14 @@ def _kept(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError)
 
 
 def _half_destroyed(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
-    return half_destroyed(node, name) if end.how == "unmet" else failure
+    if end.how != "unmet":
+        return failure
+    if zvol.ROLLING_BACK in end.stdout:
+        return Refused(
+            f"{node.name}: a rollback of {name.guest} was cut off: `xvmstore checkpoint list {name.guest}` tells to "
+            "what; finish that first (`xvmstore checkpoint rollback`)"
+        )
+    return half_destroyed(node, name)
 
 
 def half_destroyed(node: StorageNode, name: VolumeName) -> Refused:

@@ -9,6 +9,7 @@ from typing import Any
 from dom0.disk import PATH, SCRIPT, Disk, lines
 from iscsi.model import Check, Session
 from remote.errors import InvalidValue
+from storage.checkpoints import Checkpoint
 from storage.names import size
 from storage.zvol import Zvol
 
@@ -177,6 +178,12 @@ class Grown:
     def to_json(self) -> dict[str, Any]:
         """The documented JSON object."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+def checkpoint_json(found: Checkpoint) -> dict[str, Any]:
+    """The documented JSON object of a checkpoint."""
+    values = {name: getattr(found, name) for name in found.__slots__ if name != "note"}
+    return values | {name: getattr(found.note, name) for name in found.note.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

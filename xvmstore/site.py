@@ -15,6 +15,7 @@ from xvmstore.dom0s import XenDom0
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.results import Attachment, Check, Created, Grown, Guest, Lun, LunSession, Volume, Wanted
+from xvmstore.site_checkpoints import Checkpoints
 
 Size = int | str
 
@@ -73,6 +74,11 @@ class Site:
         if name not in self._dom0s:
             self._dom0s[name] = XenDom0(name, self.config)
         return self._dom0s[name]
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Checkpoints of the node's guests."""
+        return Checkpoints(self.node)
 
     # -- nodes and pools
 

@@ -15,6 +15,11 @@ def volumes(context: click.Context, _parameter: click.Parameter, incomplete: str
         return []
 
 
+def guests(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Guests that have volumes."""
+    return list(dict.fromkeys(name.partition("/")[0] for name in volumes(context, parameter, incomplete)))
+
+
 def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Nodes of the configuration."""
     from remote.errors import XvmError

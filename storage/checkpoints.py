@@ -1,0 +1,463 @@
+"""Checkpoints: atomic snapshots of all of a guest's disks, what is recorded on them, and the reader of what is there.
+
+Pure. A guest's disks are below one dataset, and ``zfs snapshot -r`` of it has been atomic on every ZFS there ever was
+(zfs(8)). What is known of a checkpoint is in user properties of the snapshots themselves, which stay as they are when
+the disks' own properties change.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from remote.errors import InvalidValue, UnexpectedOutput
+from remote.script import Query, Step
+from storage import zvol
+from storage.names import property_value, shown
+from storage.zvol import PREFIX
+
+# The tag that keeps a checkpoint's snapshots from being destroyed by accident (zfs-hold(8)).
+TAG = "xvmstore"
+ROLE, REASON, BY, COMMAND = PREFIX + "checkpoint", PREFIX + "reason", PREFIX + "by", PREFIX + "command"
+PACKAGES, PAIR, OUTCOME = PREFIX + "packages", PREFIX + "pair", PREFIX + "outcome"
+CONSISTENCY = PREFIX + "consistency"
+OURS = (ROLE, REASON, BY, COMMAND, PACKAGES, PAIR, OUTCOME, CONSISTENCY)
+# What is there is put on a guest's own dataset: how far a rollback or an upgrade has come.
+ROLLBACK, UPGRADE = PREFIX + "rollback", PREFIX + "upgrade"
+UPGRADE_COMMAND, UPGRADE_CHECKS = PREFIX + "upgrade-command", PREFIX + "upgrade-checks"
+JOURNAL = (ROLLBACK, UPGRADE, UPGRADE_COMMAND, UPGRADE_CHECKS)
+# Volumes that a rollback put aside are in GUEST:kept/SET/DISK. No guest may have a ":" in its name.
+KEPT_NAME = ":kept"
+KEPT_FOR = PREFIX + "kept-for"
+# On a volume that is thick, while no space is set aside for it because its successor needs it.
+THICK = PREFIX + "thick"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,50}\Z")
+_NATIVE = ("type", "creation", "used", "referenced", "origin", "volsize")
+_NEWER = ("written", "userrefs")
+
+
+def new_name(now: float | None = None) -> str:
+    """``xvm-20261124T130501Z-7f3a``: sorts by time, and is nobody else's, sanoid's or zfs-auto-snapshot's included."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    return f"xvm-{stamp}-{secrets.token_hex(2)}"
+
+
+def name(text: str) -> str:
+    """A checkpoint's name, or the part of it a user typed. Raises InvalidValue."""
+    if not _NAME.match(text):
+        raise InvalidValue(f"{shown(text)} is no checkpoint's name: see `xvmstore checkpoint list`")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is recorded of a checkpoint when it is taken.
+
+    role         manual; pre or post an upgrade; ``pair`` is then the name of the other one
+    by           USER@HOST
+    command      what is about to be run, as an admin would type it
+    packages     what is about to be changed, with versions where they are known
+    consistency  crash: as after a power cut; freeze: the guest's file systems were frozen; pause: the guest was paused
+    """
+
+    role: str = "manual"
+    reason: str = ""
+    by: str = ""
+    command: str = ""
+    packages: str = ""
+    pair: str = ""
+    consistency: str = "crash"
+
+    def properties(self) -> tuple[tuple[str, str], ...]:
+        """Those that say something. Raises InvalidValue for what ZFS cannot keep."""
+        values = (
+            (ROLE, self.role),
+            (REASON, self.reason),
+            (BY, self.by),
+            (COMMAND, self.command),
+            (PACKAGES, self.packages),
+            (PAIR, self.pair),
+            (CONSISTENCY, self.consistency),
+        )
+        return tuple((key, property_value(key.removeprefix(PREFIX), value)) for key, value in values if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One disk's (or the guest's own dataset's) snapshot. Bytes; ``creation`` in seconds since the epoch.
+
+    used     bytes that only this snapshot still holds
+    written  bytes written between the snapshot before and this one; None where ZFS does not tell (before 2011)
+    holds    how many tags it is held by; None where ZFS knows none (before 2009)
+    ours     our properties, without their prefix; only those set on the snapshot itself
+    """
+
+    dataset: str
+    name: str
+    creation: int
+    used: int
+    referenced: int
+    volsize: int | None
+    written: int | None
+    holds: int | None
+    ours: Mapping[str, str]
+
+    @property
+    def full(self) -> str:
+        """dataset@name."""
+        return f"{self.dataset}@{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A dataset, all below it, and their snapshots, oldest first.
+
+    kinds     filesystem or volume, by dataset
+    origins   the snapshot a dataset was cloned from
+    volsizes  of zvols, by dataset
+    written   bytes written since the last snapshot, by dataset; empty where ZFS does not tell
+    ours      our properties, by dataset
+    """
+
+    kinds: Mapping[str, str]
+    origins: Mapping[str, str]
+    volsizes: Mapping[str, int]
+    written: Mapping[str, int]
+    ours: Mapping[str, Mapping[str, str]]
+    snapshots: Mapping[str, tuple[Snapshot, ...]]
+
+    def volumes(self, parent: str) -> tuple[str, ...]:
+        """The zvols directly below a dataset, by name."""
+        below = (one for one, kind in self.kinds.items() if kind == "volume")
+        return tuple(sorted(one for one in below if one.rpartition("/")[0] == parent))
+
+    def find(self, dataset: str, snapshot: str) -> Snapshot | None:
+        """A dataset's snapshot by name."""
+        return next((one for one in self.snapshots.get(dataset, ()) if one.name == snapshot), None)
+
+    def names(self, dataset: str) -> tuple[str, ...]:
+        """Of all its snapshots, oldest first."""
+        return tuple(one.name for one in self.snapshots.get(dataset, ()))
+
+    def newer(self, dataset: str, snapshot: str) -> tuple[Snapshot, ...]:
+        """The snapshots of a dataset that are newer than this one."""
+        own = self.snapshots.get(dataset, ())
+        names = [one.name for one in own]
+        return own[names.index(snapshot) + 1 :] if snapshot in names else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A guest's checkpoint.
+
+    disks     the disks it has
+    missing   disks the guest has now and it has not: made later, or its snapshot was destroyed
+    created   seconds since the epoch
+    used      bytes that nothing else holds any more, over all disks: what destroying it frees at least
+    held      it is kept from being destroyed by accident; None where ZFS knows no holds
+    foreign   tags besides ours that hold it
+    """
+
+    guest: str
+    name: str
+    created: int
+    disks: tuple[str, ...]
+    missing: tuple[str, ...]
+    used: int
+    held: bool | None
+    foreign: int
+    note: Note
+    outcome: str = ""
+
+
+def of_guest(family: Family, guest: str, parent: str) -> tuple[Checkpoint, ...]:
+    """A guest's checkpoints, oldest first: snapshots of its disks that xvmstore took."""
+    volumes = family.volumes(parent)
+    found: dict[str, list[Snapshot]] = {}
+    for volume in volumes:
+        for one in family.snapshots.get(volume, ()):
+            if "checkpoint" in one.ours:
+                found.setdefault(one.name, []).append(one)
+    made = [_checkpoint(guest, volumes, tag, snapshots) for tag, snapshots in found.items()]
+    # Two of the same second: ZFS lists them in the order in which they were made.
+    place = {tag: max(family.names(one.dataset).index(tag) for one in found[tag]) for tag in found}
+    return tuple(sorted(made, key=lambda one: (one.created, place[one.name])))
+
+
+def _checkpoint(guest: str, volumes: Sequence[str], tag: str, snapshots: Sequence[Snapshot]) -> Checkpoint:
+    ours = snapshots[0].ours
+    having = [one.dataset for one in snapshots]
+    counts = [one.holds for one in snapshots if one.holds is not None]
+    told = {key: ours[key] for key in ("reason", "by", "command", "packages", "pair", "consistency") if key in ours}
+    return Checkpoint(
+        guest=guest,
+        name=tag,
+        created=snapshots[0].creation,
+        disks=tuple(_disk(one) for one in having),
+        missing=tuple(_disk(one) for one in volumes if one not in having),
+        used=sum(one.used for one in snapshots),
+        held=min(counts) > 0 if counts else None,
+        foreign=max([0, *(count - 1 for count in counts)]),
+        note=Note(ours["checkpoint"], **told),
+        outcome=ours.get("outcome", ""),
+    )
+
+
+def _disk(dataset: str) -> str:
+    return dataset.rpartition("/")[2]
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+_COLUMNS = "name,property,value,source"
+
+
+def family(below: str) -> tuple[Query[str], ...]:
+    """Everything about a dataset, all below it and their snapshots; none of it need be there. For ``read_family``.
+
+    Two questions, since the second is of properties that old releases do not know.
+    """
+    asked = (*_NATIVE, zvol.STATE, zvol.GUEST, KEPT_FOR, THICK, *JOURNAL, *OURS)
+    return tuple(
+        Query(("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join(names), below), str, absent=(zvol.NO_DATASET, *old))
+        for names, old in ((asked, ()), (_NEWER, ("invalid property",)))
+    )
+
+
+def read_family(text: str, newer: str = "") -> Family:
+    """Read ``zfs get -Hp -r -o name,property,value,source`` of filesystems, volumes and snapshots. libzfs lists the
+    snapshots of one dataset in the order in which they were made (zfs_iter.c).
+
+    tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	type	snapshot	-
+    tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	org.xvmstore:reason	apt	local
+    """
+    rows = _rows(text)
+    for key, values in _rows(newer).items():
+        rows.setdefault(key, {}).update(values)
+    kinds, origins, volsizes, written, ours = {}, {}, {}, {}, {}
+    snapshots: dict[str, list[Snapshot]] = {}
+    for full, row in rows.items():
+        if _value(full, row, "type") == "snapshot":
+            dataset, _, tag = full.partition("@")
+            snapshots.setdefault(dataset, []).append(_snapshot(dataset, tag, full, row))
+            continue
+        kinds[full], ours[full] = _value(full, row, "type"), _own(row)
+        if row.get("origin", ("-", ""))[0] != "-":
+            origins[full] = row["origin"][0]
+        if row.get("volsize", ("-", ""))[0] != "-":
+            volsizes[full] = _number(full, row, "volsize")
+        if row.get("written", ("-", ""))[0] != "-":
+            written[full] = _number(full, row, "written")
+    return Family(kinds, origins, volsizes, written, ours, {key: tuple(values) for key, values in snapshots.items()})
+
+
+Row = Mapping[str, tuple[str, str]]
+
+
+def _rows(text: str) -> dict[str, dict[str, tuple[str, str]]]:
+    rows: dict[str, dict[str, tuple[str, str]]] = {}
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) != 4:
+            raise UnexpectedOutput("zfs get", line, "four fields with a TAB between them")
+        rows.setdefault(fields[0], {})[fields[1]] = (fields[2], fields[3])
+    return rows
+
+
+def _snapshot(dataset: str, tag: str, full: str, row: Row) -> Snapshot:
+    def maybe(key: str) -> int | None:
+        return _number(full, row, key) if row.get(key, ("-", ""))[0] != "-" else None
+
+    return Snapshot(
+        dataset=dataset,
+        name=tag,
+        creation=_number(full, row, "creation"),
+        used=_number(full, row, "used"),
+        referenced=_number(full, row, "referenced"),
+        volsize=maybe("volsize"),
+        written=maybe("written"),
+        holds=maybe("userrefs"),
+        ours=_own(row),
+    )
+
+
+def _own(row: Row) -> dict[str, str]:
+    """Ours, as far as they are set on the thing itself: a snapshot also shows what its dataset has now."""
+    own = ((key, value) for key, (value, source) in row.items() if source in {"local", "received"})
+    return {key.removeprefix(PREFIX): value for key, value in own if key.startswith(PREFIX)}
+
+
+def _value(full: str, row: Row, key: str) -> str:
+    if key not in row:
+        raise UnexpectedOutput("zfs get", full, f"a line for its property {key}")
+    return row[key][0]
+
+
+def _number(full: str, row: Row, key: str) -> int:
+    value = _value(full, row, key)
+    if not value.isdecimal():
+        raise UnexpectedOutput("zfs get", f"{full}\t{key}\t{value}", "a number")
+    return int(value)
+
+
+def origins(pool: str) -> Query[Mapping[str, str]]:
+    """Every clone of the pool, and the snapshot it was made from."""
+    argv = ("zfs", "get", "-Hp", "-r", "-o", "name,value", "origin", pool)
+    return Query(argv, _read_origins)
+
+
+def _read_origins(text: str) -> Mapping[str, str]:
+    pairs = (line.split("\t") for line in text.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and "@" in pair[1]}
+
+
+# -- steps -------------------------------------------------------------------------------------------------------------
+
+# What a snapshot of a thick volume takes from the pool at once: what was written since the last one, up to its
+# refreservation (dsl_dataset_snapshot_reserve_space). Releases before 2011 do not tell what was written: all of it
+# then. Solaris' own awk knows neither -v nor functions.
+_COST = """\
+z="$xvm_become zfs" keep=$1 pool=$2
+shift 2
+{
+    echo "keep\tkeep\t$keep"
+    $z get -Hp -o name,property,value used,available "$pool"
+    for parent do
+        $z get -Hp -r -o name,property,value type,written,refreservation "$parent" 2>/dev/null ||
+        $z get -Hp -r -o name,property,value type,referenced,refreservation "$parent"
+    done
+} | awk '
+BEGIN { FS = "\t" }
+$2 == "keep" { keep = $3 }
+$2 == "used" { total += $3 }
+$2 == "available" { total += $3; room = $3 }
+$2 == "type" && $3 == "volume" { volume[$1] = 1 }
+$2 == "written" || $2 == "referenced" { fresh[$1] = $3 + 0 }
+$2 == "refreservation" { reserved[$1] = $3 + 0 }
+END {
+    for (v in volume) cost += (fresh[v] < reserved[v]) ? fresh[v] : reserved[v]
+    floor = total * keep / 100
+    printf "cost %.0f available %.0f floor %.0f\\n", cost, room, floor
+    if (total == 0 || room - cost < floor) exit 1
+}'
+"""
+
+
+def affordable(pool: str, parents: Iterable[str], *, keep_free: float) -> Step:
+    """Checks that a checkpoint leaves so many per cent of the pool free. Prints ``cost N available N floor N``."""
+    return Step(("sh", "-c", _COST, "checkpoint-cost", f"{keep_free:g}", pool, *parents))
+
+
+_COST_LINE = re.compile(r"cost (\d+) available (\d+) floor (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes a checkpoint takes from the pool at once, what the pool has, and what of that is to stay free."""
+
+    cost: int
+    available: int
+    floor: int
+
+
+def read_cost(text: str) -> Cost | None:
+    """Read what ``affordable`` printed; None where it could not tell."""
+    match = _COST_LINE.search(text)
+    return Cost(*(int(number) for number in match.groups())) if match else None
+
+
+def all_quiet(parent: str) -> Step:
+    """Checks that no disk is half destroyed or half rolled back: a checkpoint of that would be of nothing whole."""
+    return Step(
+        ("zfs", "get", "-H", "-r", "-o", "value", zvol.STATE, parent), refuse=(zvol.DESTROYING, zvol.ROLLING_BACK)
+    )
+
+
+def take(parents: Sequence[str], snapshot: str, note: Note) -> tuple[Step, ...]:
+    """One atomic snapshot of all below the parents, and the hold on it."""
+    options = tuple(word for key, value in note.properties() for word in ("-o", f"{key}={value}"))
+    names = tuple(f"{parent}@{snapshot}" for parent in parents)
+    undo = ("sh", "-c", _DESTROY_ALL, "destroy-snapshots", *names)
+    # The name is this attempt's alone, so that undoing is harmless even where nothing was taken.
+    taken = Step(("zfs", "snapshot", "-r", *options, *names), undo=undo, lies=True)
+    return (taken, *(hold(one) for one in names))
+
+
+_DESTROY_ALL = """\
+z="$xvm_become zfs"
+for one do
+    $z list -H -o name "$one" >/dev/null 2>&1 || continue
+    $z release -r xvmstore "$one" >/dev/null 2>&1
+    $z destroy -r "$one" || exit
+done
+"""
+# Before v18 pools (2009) ZFS knew no holds.
+_NO_HOLDS = "unrecognized command"
+
+
+def hold(full: str) -> Step:
+    """Keep a snapshot, and those of its name below, from being destroyed by accident."""
+    argv = ("zfs", "hold", "-r", TAG, full)
+    return Step(argv, undo=("zfs", "release", "-r", TAG, full), lies=True, accept=(_NO_HOLDS, "tag already exists"))
+
+
+def release(full: str) -> Step:
+    """Let a snapshot, and those of its name below, be destroyed."""
+    argv = ("zfs", "release", "-r", TAG, full)
+    undo = ("zfs", "hold", "-r", TAG, full)
+    return Step(argv, undo=undo, lies=True, accept=(_NO_HOLDS, "no such tag"))
+
+
+def destroy(parent: str, snapshot: str) -> tuple[Step, ...]:
+    """Destroy a checkpoint: held by nobody but us, cloned by nobody, or it stays whole."""
+    full = f"{parent}@{snapshot}"
+    gone = ("could not find any snapshots", zvol.NO_DATASET)
+    return release(full), Step(("zfs", "destroy", "-r", full), accept=gone, retry=("dataset is busy",))
+
+
+def record(full: str, key: str, value: str) -> Step:
+    """Set one of our properties on a dataset or snapshot."""
+    return Step(("zfs", "set", f"{key}={property_value(key.removeprefix(PREFIX), value)}", full))
+
+
+_RELEASE_BELOW = """\
+z="$xvm_become zfs"
+$z get -H -r -o name,value userrefs "$1" 2>/dev/null | while IFS='\t' read name count; do
+    case $count in -|0) continue ;; esac
+    others=`$z holds -H "$name" | awk 'BEGIN { FS = "\t" } $2 != "xvmstore"'`
+    [ -z "$others" ] || { echo "$others" >&2; exit 1; }
+done || exit
+[ -z "$2" ] || $z get -H -r -o name,value userrefs "$1" 2>/dev/null | while IFS='\t' read name count; do
+    case $count in -|0) continue ;; esac
+    $z release xvmstore "$name" || exit
+done
+"""
+
+
+def held_by_us_alone(dataset: str) -> Step:
+    """Checks that no snapshot below is held by anybody else; stderr has a row of ``zfs holds -H`` for each that is."""
+    return Step(("sh", "-c", _RELEASE_BELOW, "held-by-us-alone", dataset, ""))
+
+
+def release_below(dataset: str) -> Step:
+    """Take our holds off all snapshots of a dataset and below, for it is to be destroyed; nobody else may hold one."""
+    return Step(("sh", "-c", _RELEASE_BELOW, "release-holds", dataset, "yes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """How far an upgrade or a rollback has come, as recorded on the guest's own dataset."""
+
+    rollback: str = ""
+    upgrade: str = ""
+    command: str = ""
+    checks: str = ""
+
+
+def journal(family_: Family, parent: str) -> Journal:
+    """Read it; empty where nothing is under way."""
+    ours = family_.ours.get(parent, {})
+    words = (ours.get(key.removeprefix(PREFIX), "") for key in JOURNAL)
+    return Journal(*words)

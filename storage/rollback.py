@@ -1,0 +1,243 @@
+"""Going back to a checkpoint: the copies that take the place of a guest's disks, and rolling them back. Pure.
+
+Two ways. *Keep*: the checkpoint is cloned below ``GUEST:kept/``, the guest's own dataset and the clone change places by
+two renames, and what the guest had stays where the clone was made. *Discard*: ``zfs rollback``, which destroys all that
+is newer; on OpenZFS since 0.8 and illumos since 2017 in one channel program over all disks, all or none.
+
+Linux lets ``zfs rollback`` change a volume that somebody has open (zvol_suspend, since 0.7), so nothing here is done
+before the LUs are gone, and the channel program refuses what is still open.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from remote.script import Expect, Query, Step
+from storage import zvol
+from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, ROLLBACK, THICK
+from storage.zvol import GUEST
+
+_BUSY = ("dataset is busy",)
+_UNMOUNTED = ("-o", "canmount=off", "-o", "mountpoint=none")
+
+
+def kept(parent: str) -> str:
+    """Where a guest's volumes are that a rollback put aside."""
+    return parent + KEPT_NAME
+
+
+def pinned(dataset: str, facts: Mapping[str, str]) -> Step:
+    """Checks that a zvol's properties still are what was read of them in an earlier round trip."""
+    argv = ("zfs", "get", "-Hp", "-o", "value", ",".join(facts), dataset)
+    return Step(argv, expect=(Expect("p", "\n".join(facts.values())),))
+
+
+def only_these(dataset: str, snapshots: Sequence[str]) -> Step:
+    """Checks that a dataset's own snapshots are these and no others, oldest first."""
+    argv = ("zfs", "get", "-H", "-r", "-o", "name", "type", dataset)
+    return Step(argv, expect=(Expect(f"s,^{_literal(dataset)}@,,p", "\n".join(snapshots)),))
+
+
+def _literal(text: str) -> str:
+    return "".join(f"\\{char}" if char in ".*[]^$\\" else char for char in text)
+
+
+# -- copies ------------------------------------------------------------------------------------------------------------
+
+# What is in the way is destroyed if it says that it was made for this, and nobody ever used it.
+_CLEAR = """\
+z="$xvm_become zfs"
+$z list -H -o name "$1" >/dev/null 2>&1 || exit 0
+for a in `$z get -H -o value "$2" "$1"`; do
+    [ "$a" = "$3" ] || { echo "$1 exists, and was not made for this" >&2; exit 1; }
+done
+exec $z destroy -r "$1"
+"""
+
+
+def make_container(parent: str) -> Step:
+    """The dataset that sets of volumes are put aside in. Left alone where it exists."""
+    return Step(("zfs", "create", *_UNMOUNTED, kept(parent)), unless=("zfs", "list", "-H", "-o", "name", kept(parent)))
+
+
+def clear(copy: str, mark: str) -> Step:
+    """What a rollback that was cut off had begun to copy; nobody ever used it."""
+    return Step(("sh", "-c", _CLEAR, "clear-half-made", copy, KEPT_FOR, mark), retry=_BUSY)
+
+
+def copy(parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str]) -> tuple[Step, ...]:
+    """Clone a guest's dataset and these disks as of a snapshot; the clones get the properties that the disks have now.
+
+    Without space set aside for them, which comes when they take the disks' place.
+    """
+    undo = ("sh", "-c", _CLEAR, "clear-half-made", to, KEPT_FOR, mark)
+    marks = ("-o", f"{KEPT_FOR}={mark}")
+    return (
+        Step(("zfs", "clone", *_UNMOUNTED, *marks, f"{parent}@{snapshot}", to), undo=undo, lies=True),
+        *(Step(("zfs", "clone", f"{parent}/{disk}@{snapshot}", f"{to}/{disk}")) for disk in disks),
+        *(same_properties(f"{parent}/{disk}", f"{to}/{disk}") for disk in disks),
+    )
+
+
+# ZFS copies no local property to a clone. What belongs to the volume's size is set by other steps.
+_SAME = """\
+z="$xvm_become zfs"
+$z get -H -o property,value -s local,received all "$1" >/dev/null 2>&1 && from=local,received || from=local
+$z get -H -o property,value -s $from all "$1" | while IFS='\t' read name value; do
+    case $name in
+    volsize|refreservation|reservation|quota|refquota|canmount|mountpoint) continue ;;
+    org.xvmstore:kept-for|org.xvmstore:rollback) continue ;;
+    esac
+    $z set "$name=$value" "$2" || exit
+done
+"""
+
+
+def same_properties(source: str, copy_: str) -> Step:
+    """Set all properties that are set on one dataset on another, our own included."""
+    return Step(("sh", "-c", _SAME, "copy-properties", source, copy_))
+
+
+def forget_journal(dataset: str) -> tuple[Step, ...]:
+    """What was under way when a set was put aside is not under way when it comes back."""
+    return tuple(zvol.forget(dataset, name) for name in (KEPT_FOR, *JOURNAL))
+
+
+def change_places(parent: str, source: str, aside: str, *, stay: Sequence[str]) -> tuple[Step, ...]:
+    """Put a guest's dataset aside, and another in its place; disks in ``stay`` keep theirs.
+
+    Between the two renames there is no such guest; either rename is undone when what follows it fails.
+    """
+    moves = [(parent, aside), (source, parent), *((f"{aside}/{disk}", f"{parent}/{disk}") for disk in stay)]
+    return tuple(_move(old, new) for old, new in moves)
+
+
+_MOVE = """\
+z="$xvm_become zfs"
+$z list -H -o name "$1" >/dev/null 2>&1 || { $z list -H -o name "$2" >/dev/null 2>&1 && exit 0; }
+exec $z rename "$1" "$2"
+"""
+
+
+def _move(old: str, new: str) -> Step:
+    """Done already where only the new name is there: an earlier run was cut off after it."""
+    words = ("sh", "-c", _MOVE, "move")
+    return Step((*words, old, new), undo=(*words, new, old), lies=True, retry=_BUSY)
+
+
+_THIN_OUT = """\
+z="$xvm_become zfs"
+$z set "$2=on" "$1" && exec $z set refreservation=none "$1"
+"""
+
+
+def thin_out(dataset: str) -> Step:
+    """No space is set aside any more for a volume that nobody writes to; that there was some is written down."""
+    return Step(("sh", "-c", _THIN_OUT, "thin-out", dataset, THICK), undo=_reserve(dataset), lies=True)
+
+
+def reserve(dataset: str) -> Step:
+    """Set aside what a thick volume of its size needs."""
+    return Step(_reserve(dataset))
+
+
+# "auto" is what zfs create reserves, since 2018; before, the volume's size without what its metadata take.
+_RESERVE = """\
+z="$xvm_become zfs"
+$z set refreservation=auto "$1" 2>/dev/null || {
+    size=`$z get -Hp -o value volsize "$1"`
+    $z set "refreservation=$size" "$1" || exit
+}
+exec $z inherit "$2" "$1"
+"""
+
+
+def _reserve(dataset: str) -> tuple[str, ...]:
+    return ("sh", "-c", _RESERVE, "reserve", dataset, THICK)
+
+
+def promote(dataset: str) -> Step:
+    """Give a clone the snapshots it was made from, so that it depends on nobody; nothing where it does not."""
+    return Step(("zfs", "promote", dataset), accept=("not a cloned filesystem",))
+
+
+# -- rolling back ------------------------------------------------------------------------------------------------------
+
+# argv: the snapshot, how many newer ones each dataset may have, the datasets. All is checked before anything is done,
+# for a program that fails in the middle keeps what it did. A rollback in a channel program goes to the newest snapshot,
+# so what is newer is destroyed first. zfs.check.rollback knows whether a volume is open, and whether there is room.
+_PROGRAM = """\
+args = ...
+local argv = args["argv"]
+local tag, i, bad, gone, roll = argv[1], 2, {}, {}, {}
+while argv[i] ~= nil do
+    local dataset = argv[i]
+    local allowed = "," .. argv[i + 1] .. ","
+    local want = zfs.get_prop(dataset .. "@" .. tag, "createtxg")
+    for one in zfs.list.snapshots(dataset) do
+        if zfs.get_prop(one, "createtxg") > want then
+            local short = string.sub(one, string.len(dataset) + 2)
+            if string.find(allowed, "," .. short .. ",", 1, true) == nil then bad[one] = "is newer, not named" end
+            for clone in zfs.list.clones(one) do bad[clone] = "is a clone of " .. one end
+            local code = zfs.check.destroy(one)
+            if code ~= 0 and bad[one] == nil then bad[one] = "cannot be destroyed: error " .. code end
+            gone[#gone + 1] = one
+        end
+    end
+    local code = zfs.check.rollback(dataset)
+    if code == 16 then bad[dataset] = "is busy"
+    elseif code == 17 then bad[dataset] = "has a newer bookmark"
+    elseif code == 28 then bad[dataset] = "out of space"
+    elseif code ~= 0 then bad[dataset] = "cannot be rolled back: error " .. code end
+    roll[#roll + 1] = dataset
+    i = i + 2
+end
+if next(bad) ~= nil then return bad end
+for _, one in ipairs(gone) do
+    local code = zfs.sync.destroy(one)
+    if code ~= 0 then return { [one] = "was not destroyed: error " .. code .. "; nothing was rolled back" } end
+end
+for _, dataset in ipairs(roll) do
+    local code = zfs.sync.rollback(dataset)
+    if code ~= 0 then bad[dataset] = "was NOT rolled back: error " .. code end
+end
+if next(bad) ~= nil then return bad end
+return "rolled back"
+"""
+_RUN_PROGRAM = """\
+program=$1
+shift
+said=`echo "$program" | $xvm_become zfs program -j "$@" 2>&1`
+case $said in *'"return":"rolled back"'*) exit 0 ;; esac
+echo "$said" >&2
+exit 1
+"""
+
+
+def all_at_once(pool: str, snapshot: str, newer: Mapping[str, Sequence[str]]) -> Step:
+    """One channel program: every dataset goes back, or none does, and stderr has a JSON object that says why.
+
+    ``newer`` names, for each dataset, the snapshots that are destroyed for it.
+    """
+    words = [word for dataset, names in newer.items() for word in (dataset, ",".join(names))]
+    argv = ("sh", "-c", _RUN_PROGRAM, "roll-back-all", _PROGRAM, pool, "-", snapshot, *words)
+    return Step(argv, retry=("is busy",))
+
+
+def one_by_one(snapshot: str, datasets: Sequence[str]) -> tuple[Step, ...]:
+    """``zfs rollback -r`` of each: destroys what is newer first, and not all or none."""
+    return tuple(Step(("zfs", "rollback", "-r", f"{dataset}@{snapshot}"), retry=_BUSY) for dataset in datasets)
+
+
+def programs() -> Query[bool]:
+    """Does this ZFS know channel programs?"""
+    argv = ("sh", "-c", "$xvm_become zfs program 2>&1 | sed -n 1p", "channel-programs")
+    return Query(argv, lambda text: text.startswith("missing"))
+
+
+def begin(parent: str, what: str) -> Step:
+    """Write down that a rollback is under way; taken back when it is undone."""
+    return Step(("zfs", "set", f"{ROLLBACK}={what}", parent), undo=("zfs", "inherit", ROLLBACK, parent))
+
+
+def set_guest(parent: str, guest: str) -> Step:
+    """Mark a dataset as a guest's own."""
+    return Step(("zfs", "set", f"{GUEST}={guest}", parent))

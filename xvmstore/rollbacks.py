@@ -1,0 +1,345 @@
+"""Going back to a checkpoint: what the guest has now is kept (the usual way) or thrown away. Two round trips.
+
+The first asks what is there; from it the plan is made, which checks in the second, under the guest's lock, that it is
+still so. What was cut off is finished by the same command: the node says how far it came.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from remote.errors import InUse, PartlyDone, Refused, StepFailed
+from remote.host import Outcome
+from remote.script import Step
+from storage import checkpoints, rollback, zvol
+from storage.names import VolumeName, human
+from xvmstore import guest_state
+from xvmstore.checkpoints import who
+from xvmstore.guest_state import Disk, GuestState
+from xvmstore.nodes import StorageNode
+from xvmstore.outcomes import raise_failure
+from xvmstore.plan import Part, Plan
+from xvmstore.results import Volume
+
+_DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """A guest that was put back.
+
+    name     the checkpoint, or the set of volumes, that it has now
+    kept     the set that holds what it had before; None where that was thrown away
+    lost     newer snapshots that were destroyed
+    """
+
+    guest: str
+    name: str
+    kept: str | None
+    lost: tuple[str, ...]
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a rollback that keeps nothing destroys: newer snapshots, oldest first, and bytes written since."""
+
+    snapshots: tuple[str, ...]
+    written: int | None
+
+    def __str__(self) -> str:
+        much = "all that was written" if self.written is None else f"{human(self.written)} written"
+        newer = f", and the newer snapshots {', '.join(self.snapshots)}" if self.snapshots else ""
+        return f"{much} since{newer}"
+
+
+# -- what is asked for -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A rollback as it is to be done, or as it was begun.
+
+    source   a checkpoint, or a set of volumes that was put aside
+    aside    the name under which the guest's present volumes are kept; None: they are rolled back
+    begun    an earlier run of it was cut off after its point of no return
+    """
+
+    source: str
+    aside: str | None
+    begun: bool = False
+
+
+def wish(node: StorageNode, state: GuestState, text: str, *, discard: bool) -> Wish:
+    """What is meant; a rollback that was cut off goes first. Raises NotFound, Refused."""
+    words = state.journal.rollback.split()
+    if len(words) == 2:
+        source, aside = words
+        if text not in source and text != "latest":
+            raise Refused(
+                f"{node.name}: a rollback of {state.guest} to {source} was cut off: finish it first "
+                f"(`xvmstore checkpoint rollback {state.guest} {source}`)"
+            )
+        return Wish(source, None if aside == _DISCARD else aside, begun=True)
+    names = tuple(one.name for one in state.checkpoints)
+    source = state.pick(text, names if discard or text == "latest" else (*state.kept, *names))
+    return Wish(source, None if discard else checkpoints.new_name().replace("xvm-", "kept-"))
+
+
+def loss(state: GuestState, name: str) -> Loss:
+    """What ``discard`` would destroy."""
+    found = state.checkpoint(name)
+    newer = [one for disk in found.disks for one in state.family.newer(f"{state.parent}/{disk}", found.name)]
+    live = [state.family.written.get(f"{state.parent}/{disk}") for disk in found.disks]
+    written = [*live, *(one.written for one in newer)]
+    known = [one for one in written if one is not None]
+    total = sum(known) if len(known) == len(written) else None
+    return Loss(tuple(dict.fromkeys(one.name for one in newer)), total)
+
+
+# -- keep --------------------------------------------------------------------------------------------------------------
+
+
+def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
+    """Copy the checkpoint, let go of the disks, have guest and copy change places, serve the disks again."""
+    container, aside = rollback.kept(state.parent), f"{rollback.kept(state.parent)}/{wanted.aside}"
+    is_set = wanted.source in state.kept
+    source = f"{container}/{wanted.source if is_set else 'to-' + wanted.source}"
+    disks = _going_back(state, wanted)
+    stay = [one.name for one in state.disks if one not in disks]
+    if wanted.begun:
+        moves = rollback.change_places(state.parent, source, aside, stay=stay) if state.missing else ()
+        return _finish(node, state, wanted, moves)
+    copy = _bring_back(state, source, disks) if is_set else _copy(state, wanted.source, source, disks)
+    thick = [one for one in disks if one.thick]
+    return Plan.of(
+        node.lock(state.guest),
+        *_checks(node, state),
+        ("copy", (rollback.make_container(state.parent), *copy)),
+        ("journal", (rollback.begin(source, f"{wanted.source} {wanted.aside}"),)),
+        ("suspend", [step for one in state.disks if one.served for step in node.backend.suspend(one.export)]),
+        ("space", [rollback.thin_out(one.volume.dataset) for one in thick]),
+        ("space", [rollback.reserve(f"{source}/{one.name}") for one in thick]),
+        ("swap", rollback.change_places(state.parent, source, aside, stay=stay)),
+        *_after_swap(node, state, wanted),
+        settled="resume",
+    )
+
+
+def _going_back(state: GuestState, wanted: Wish) -> list[Disk]:
+    """The disks that the checkpoint or set has; the others stay as they are."""
+    if wanted.begun:
+        return list(state.disks)
+    if wanted.source in state.kept:
+        container = f"{rollback.kept(state.parent)}/{wanted.source}"
+        return [one for one in state.disks if f"{container}/{one.name}" in state.aside.kinds]
+    names = state.checkpoint(wanted.source).disks
+    return [one for one in state.disks if one.name in names]
+
+
+def _copy(state: GuestState, name: str, to: str, disks: Sequence[Disk]) -> list[Step]:
+    mark = f"copy-of-{name}"
+    names = [one.name for one in disks]
+    copied = rollback.copy(state.parent, name, to, mark=mark, disks=names)
+    return [rollback.clear(to, mark), *copied, rollback.same_properties(state.parent, to)]
+
+
+def _bring_back(state: GuestState, source: str, disks: Sequence[Disk]) -> list[Step]:
+    """A set that was put aside gets what has changed since: letters, who made it, an upgrade that is under way."""
+    pairs = [(state.parent, source), *((one.volume.dataset, f"{source}/{one.name}") for one in disks)]
+    return [*rollback.forget_journal(source), *(rollback.same_properties(old, new) for old, new in pairs)]
+
+
+def _checks(node: StorageNode, state: GuestState) -> tuple[Part, ...]:
+    """All that was seen in the round trip before is still so, and nobody is logged in."""
+    return (
+        ("changed", [_pinned(one) for one in state.disks]),
+        ("same unit", [step for one in state.disks for step in node.backend.same_unit(one.export)]),
+        ("in use", [step for one in state.disks for step in _not_in_use(node, one)]),
+    )
+
+
+def _pinned(one: Disk) -> Step:
+    facts = {zvol.TARGET: one.volume.target or "", zvol.LUN: str(one.volume.lun), zvol.STATE: one.volume.state}
+    return rollback.pinned(one.volume.dataset, facts)
+
+
+def _not_in_use(node: StorageNode, one: Disk) -> tuple[Step, ...]:
+    """On a shared target only the initiators that can see the LU matter."""
+    if not node.shared:
+        return node.backend.not_in_use(one.export)
+    by_name = {name: initiator for initiator, name in node.initiators().items()}
+    seeing = [by_name[dom0] for dom0 in one.volume.dom0s if dom0 in by_name]
+    return tuple(step for who_ in seeing for step in node.backend.not_in_use(one.export, initiator=who_))
+
+
+def _finish(node: StorageNode, state: GuestState, wanted: Wish, moves: Iterable[Step]) -> Plan:
+    """What a run that was cut off after its point of no return has not done."""
+    plan = Plan.of(
+        node.lock(state.guest),
+        ("same unit", [step for one in state.disks for step in node.backend.same_unit(one.export)]),
+        ("swap", moves),
+        *_after_swap(node, state, wanted),
+        settled="resume",
+    )
+    return plan.without_undo()
+
+
+def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Part, ...]:
+    aside = f"{rollback.kept(state.parent)}/{wanted.aside}"
+    datasets = [state.parent, *(one.volume.dataset for one in state.disks)]
+    resumed = _resumed(node, state, _sizes(state, wanted))
+    promotions = [rollback.promote(one) for one in datasets]
+    # There is no way back from here: the LUs that were have no data any more.
+    return (
+        ("resume", [replace(step, keep=index == 0) for index, step in enumerate(resumed)]),
+        ("promote", [replace(step, keep=index == 0) for index, step in enumerate(promotions)]),
+        (
+            "after",
+            (
+                checkpoints.record(aside, checkpoints.KEPT_FOR, wanted.source),
+                checkpoints.record(aside, checkpoints.BY, who()),
+                zvol.forget(state.parent, checkpoints.KEPT_FOR),
+                zvol.forget(state.parent, checkpoints.ROLLBACK),
+            ),
+        ),
+    )
+
+
+def _sizes(state: GuestState, wanted: Wish) -> dict[str, int]:
+    """The size each LU will have, by disk, where it is not the one it has: the volume may have grown since."""
+    found = {}
+    for one in state.disks:
+        snapshot = state.family.find(one.volume.dataset, wanted.source)
+        live = state.family.volsizes.get(one.volume.dataset)
+        kept = state.aside.volsizes.get(f"{rollback.kept(state.parent)}/{wanted.source}/{one.name}")
+        then = snapshot.volsize if snapshot else kept
+        if then is not None and live is not None:
+            found[one.name] = one.volume.size + then - live
+    return found
+
+
+def _resumed(node: StorageNode, state: GuestState, sizes: dict[str, int]) -> list[Step]:
+    """The LUs again, under the identity they had."""
+    exports = [replace(one.export, size=str(sizes.get(one.name, one.volume.size))) for one in state.disks if one.served]
+    return [replace(step, undo=None) for one in exports for step in node.backend.resume(one, waits=True)]
+
+
+# -- discard -----------------------------------------------------------------------------------------------------------
+
+
+def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
+    """Let go of the disks, roll them back (all or none where ZFS can), serve them again."""
+    disks = _going_back(state, wanted)
+    datasets = [state.parent, *(one.volume.dataset for one in disks)]
+    newer = {one: [found.name for found in state.family.newer(one, wanted.source)] for one in datasets}
+    datasets = [one for one in datasets if state.family.find(one, wanted.source)]
+    ours = {one.name for dataset in datasets for one in state.family.newer(dataset, wanted.source) if one.holds}
+    pool, tags = state.parent.partition("/")[0], sorted(ours)
+    marks = [zvol.set_property(one.volume.dataset, zvol.STATE, zvol.ROLLING_BACK, back=zvol.READY)
+             for one in disks]  # fmt: skip
+    each = rollback.one_by_one(wanted.source, datasets)
+    at_once = rollback.all_at_once(pool, wanted.source, {one: newer[one] for one in datasets})
+    # Where each is rolled back by itself, the first one settles it.
+    resumed = _resumed(node, replace(state, disks=tuple(disks)), _sizes(state, wanted))
+    roll = [at_once] if state.programs else [replace(step, keep=index == 0) for index, step in enumerate(each)]
+    return Plan.of(
+        node.lock(state.guest),
+        *(() if wanted.begun else _checks(node, state)),
+        ("newer", [rollback.only_these(one, state.family.names(one)) for one in datasets]),
+        ("journal", (rollback.begin(state.parent, f"{wanted.source} {_DISCARD}"), *marks)),
+        ("suspend", [step for one in disks if one.served for step in node.backend.suspend(one.export)]),
+        ("release", [checkpoints.release(f"{state.parent}@{tag}") for tag in tags]),
+        ("roll", roll),
+        ("size", [rollback.reserve(one.volume.dataset) for one in disks if one.thick]),
+        ("resume", resumed),
+        ("after", [zvol.set_property(one.volume.dataset, zvol.STATE, zvol.READY) for one in disks]),
+        ("after", (zvol.forget(state.parent, checkpoints.ROLLBACK),)),
+        settled="roll",
+    )
+
+
+def refuse_loss(node: StorageNode, state: GuestState, name: str) -> None:
+    """Checks that all that is newer may be destroyed. Raises InUse."""
+    found = state.checkpoint(name)
+    newer = [one for disk in found.disks for one in state.family.newer(f"{state.parent}/{disk}", found.name)]
+    where = f"{node.name}: {state.guest} cannot go back to {found.name} by throwing away what is newer"
+    keep = "leave out --discard-newer to keep all of it"
+    clones = state.clones_of([one.full for one in newer])
+    if clones:
+        raise InUse(f"{where}: there are clones of it: {', '.join(clones)}; destroy them, or {keep}")
+    held = [one.full for one in newer if (one.holds or 0) > (1 if "checkpoint" in one.ours else 0)]
+    if held:
+        raise InUse(f"{where}: it is held by somebody else: {', '.join(held)} (`zfs holds`); release it, or {keep}")
+
+
+# -- either ------------------------------------------------------------------------------------------------------------
+
+
+def plan(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
+    """The one or the other way."""
+    return plan_keep(node, state, wanted) if wanted.aside else plan_discard(node, state, wanted)
+
+
+def roll_back(node: StorageNode, state: GuestState, wanted: Wish) -> Rollback:
+    """Put a guest back. Raises InUse, Refused, StepFailed, PartlyDone; run again, it finishes what was cut off."""
+    guest_state.nobody_uses(node, state)
+    if wanted.aside is None and not wanted.begun:
+        refuse_loss(node, state, wanted.source)
+    lost = loss(state, wanted.source).snapshots if wanted.aside is None and not wanted.begun else ()
+    doing = plan(node, state, wanted)
+    outcome = node.run(doing, then=guest_state.questions(node, state.guest))
+    _raise_failure(node, state, doing, outcome)
+    now = guest_state.answer(node, state.guest, outcome.answers)
+    wrong = [f"{one.volume.name}: {trouble}" for one in now.disks for trouble in one.volume.trouble]
+    served = {one.name for one in state.disks if one.served}
+    wrong += [
+        f"{one.volume.name} is not exported" for one in now.disks if one.name in served and not one.volume.exported
+    ]
+    if wrong:
+        raise PartlyDone(f"{node.name}: {state.guest} was put back, but {'; '.join(wrong)}; run the same command again")
+    return Rollback(state.guest, wanted.source, wanted.aside, lost, tuple(one.volume for one in now.disks))
+
+
+def to(node: StorageNode, guest: str, text: str, *, discard: bool = False) -> Rollback:
+    """Put a guest back to a checkpoint, or to a set of volumes an earlier rollback put aside."""
+    state = guest_state.look(node, guest)
+    return roll_back(node, state, wish(node, state, text, discard=discard))
+
+
+def _raise_failure(node: StorageNode, state: GuestState, doing: Plan, outcome: Outcome) -> None:
+    failure, index = doing.failure(outcome), outcome.failed_step
+    if failure is None or index is None:
+        return
+    role, end = doing.failed_role(outcome), outcome.steps[index]
+    out_of_space = isinstance(failure, StepFailed) and "out of space" in failure.stderr + end.stderr
+    if out_of_space or (role == "space" and isinstance(failure, StepFailed)):
+        raise Refused(
+            f"{node.name}: the pool has no room to put {state.guest} back: {_first(end.stderr)}; nothing was changed. "
+            "Destroy old checkpoints or sets (`xvmstore checkpoint list`), then try again"
+        ) from failure
+    if role in {"changed", "newer"} and end.how == "unmet":
+        raise Refused(
+            f"{node.name}: {state.guest} was changed by somebody else at this moment: nothing was done; try again"
+        ) from failure
+    if role == "roll" and "is busy" in end.stderr:
+        raise InUse(f"{node.name}: a disk of {state.guest} is open on the node: {_first(end.stderr)}") from failure
+    if role == "suspend" and end.how == "unmet":
+        raise InUse(
+            f"{node.name}: {state.guest} is exported, and release {node.settings.system} cannot keep its views: "
+            "`xvmstore lun unexport` each of its disks first, and `lun export` them afterwards"
+        ) from failure
+    if role in {"same unit", "in use"}:
+        volume = _whose(state, doing, index)
+        raise_failure(node, volume, doing, outcome)
+    raise failure
+
+
+def _first(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _whose(state: GuestState, doing: Plan, index: int) -> VolumeName:
+    """The disk that the step at this place is about."""
+    before = doing.roles[:index].count(doing.roles[index])
+    each = max(1, doing.roles.count(doing.roles[index]) // max(1, len(state.disks)))
+    return VolumeName.parse(state.disks[min(before // each, len(state.disks) - 1)].volume.name)
