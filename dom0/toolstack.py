@@ -49,6 +49,8 @@ class Toolstack:
     params   what xenstore has as a disk's target, by wiring
     stopped  what domid says of a guest that does not run
     info     prints what ``parse_info`` reads
+    shutdown asks a guest to stop, ``destroy`` stops it; ``start`` begins it from a file on dom0, or, where the toolstack
+             keeps its definitions itself, by its name
     """
 
     format: str
@@ -62,6 +64,10 @@ class Toolstack:
     force: str
     info_words: Argv
     params: Mapping[Wiring, Callable[[Disk], str]]
+    shutdown_words: Argv
+    destroy_words: Argv
+    start_words: Argv
+    from_file: bool = True
 
     def domid(self, guest: str) -> Step:
         """Captures ``domid``. Fails when the guest does not run."""
@@ -194,6 +200,9 @@ XL = Toolstack(
     force=_XL_FORCE,
     info_words=("xl", "info"),
     params={SCRIPT: _id, PATH: by_path},
+    shutdown_words=("xl", "shutdown"),
+    destroy_words=("xl", "destroy"),
+    start_words=("xl", "create", "-q"),
 )
 XM = Toolstack(
     format="xm",
@@ -207,6 +216,9 @@ XM = Toolstack(
     force=f"{_XM_DETACH} --force",
     info_words=("xm", "info"),
     params={SCRIPT: _id, PATH: by_path},
+    shutdown_words=("xm", "shutdown"),
+    destroy_words=("xm", "destroy"),
+    start_words=("xm", "create", "-q"),
 )
 XM_ON_SOLARIS = replace(
     XM, format="xm-solaris", wirings=(PATH,), attach_words=_solaris_attach, params={PATH: solaris_device}
@@ -223,6 +235,10 @@ LIBVIRT = Toolstack(
     force=_VIRSH_DETACH,
     info_words=("virsh", "version"),
     params={PATH: by_path},
+    shutdown_words=("virsh", "shutdown"),
+    destroy_words=("virsh", "destroy"),
+    start_words=("virsh", "start"),
+    from_file=False,
 )
 # By the dom0's system and toolstack.
 TOOLSTACKS = {

@@ -128,8 +128,11 @@ class Backend(Protocol):
     def suspend(self, export: Export) -> tuple[Step, ...]:
         """Let go of the zvol for a moment: the LU goes, and who may see it is remembered. ``resume`` brings it back."""
 
-    def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
-        """After ``suspend``, or a ``move`` cut off: ``restore``, if views wait; whoever saw the LU sees it again."""
+    def resume(self, export: Export, *, waits: bool, anew: bool = False) -> tuple[Step, ...]:
+        """After ``suspend``, or a ``move`` cut off: ``restore``, if views wait; whoever saw the LU sees it again.
+
+        ``anew``: what the program remembers on the zvol is of another LU.
+        """
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Let the dom0s' initiators in. The view comes last. ``again``: the target may be there, set up otherwise."""

@@ -70,9 +70,12 @@ class Comstar:
         """COMSTAR keeps views by GUID. Offline would not be enough: the zvol stays open until the LU is deleted."""
         return self.units.suspend(zvol.raw_device(export.dataset), export.guid)
 
-    def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
+    def resume(self, export: Export, *, waits: bool, anew: bool = False) -> tuple[Step, ...]:
         """COMSTAR keeps views by GUID: they are there again with the LU."""
-        return self.restore(export) if waits else ()
+        if not waits:
+            return ()
+        unit = _unit(export)
+        return (*self.units.renew(unit), self.units.verify(unit)) if anew else self.restore(export)
 
     def publish(self, export: Export, access: Sequence[Access], *, again: bool = False) -> tuple[Step, ...]:
         """Host groups and secrets first, then the target, then the views."""

@@ -82,7 +82,7 @@ class Lio:
             Step(remove, undo=make, lies=True, retry=_BUSY, silent=True),
         )
 
-    def resume(self, export: Export, *, waits: bool) -> tuple[Step, ...]:
+    def resume(self, export: Export, *, waits: bool, anew: bool = False) -> tuple[Step, ...]:  # noqa: ARG002
         """The LU, and its LUN for those who saw it; or only where its zvol is now."""
         if not waits:
             return (self._save_moved(export, export.dataset),)

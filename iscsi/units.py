@@ -45,6 +45,7 @@ class UnitTool:
 
     make      a new LU on a zvol that has none
     restore   the LU a zvol had before; made anew where there is no memory of it
+    renew     the LU made anew, whatever another LU left on the zvol
     verify    checks that the LU is what was asked for, before anybody is let see it
     same      checks that the GUID's LU, if there is one, is on this path: a received copy of a zvol has its GUID
     delete    unregister the LU and take all its views away; after ``same``
@@ -57,6 +58,7 @@ class UnitTool:
 
     make: Callable[[Unit], tuple[Step, ...]]
     restore: Callable[[Unit], tuple[Step, ...]]
+    renew: Callable[[Unit], tuple[Step, ...]]
     verify: Callable[[Unit], Step]
     same: Callable[[str, Word], Step]
     delete: Callable[[Word], tuple[Step, ...]]
@@ -105,11 +107,15 @@ def _stmfadm_look(guid: Word, sed: str) -> Step:
 def _stmfadm_restore(unit: Unit) -> tuple[Step, ...]:
     """import-lu brings the LU back with the GUID and size it had; the size is then put right."""
     again = ("filename *: in use", _NEVER_AN_LU)
+    return Step(("stmfadm", "import-lu", unit.path), accept=again, retry=BUSY, silent=True), *_stmfadm_renew(unit)
+
+
+def _stmfadm_renew(unit: Unit) -> tuple[Step, ...]:
+    """Nothing where it is registered."""
     facts = ("-p", f"alias={unit.alias}", "-p", f"wcd={_wcd(unit)}", "-s", unit.size)
     put_right = ("stmfadm", "modify-lu", *facts, "-f", unit.path)
     (make,) = _stmfadm_make(unit)
     return (
-        Step(("stmfadm", "import-lu", unit.path), accept=again, retry=BUSY, silent=True),
         # A GUID that only has views left is listed too, but has no data file.
         _stmfadm_look(unit.guid, "s/^ *Data File *: //p"),
         replace(make, unless=("test", "-n", _WAS_THERE)),
@@ -236,6 +242,7 @@ def _enabled(text: str | None, command: str) -> bool | None:
 STMFADM = UnitTool(
     make=_stmfadm_make,
     restore=_stmfadm_restore,
+    renew=_stmfadm_renew,
     verify=_stmfadm_verify,
     same=_stmfadm_same,
     delete=_stmfadm_delete,
@@ -347,6 +354,7 @@ def parse_sbdadm(text: str) -> tuple[LogicalUnit, ...]:
 SBDADM = UnitTool(
     make=_sbdadm_make,
     restore=_sbdadm_restore,
+    renew=_sbdadm_restore,
     verify=_sbdadm_verify,
     same=_sbdadm_same,
     delete=_sbdadm_delete,

@@ -92,18 +92,25 @@ class Outcome:
 class Host:
     """One node. Not safe for use by several threads at a time."""
 
-    def __init__(self, name: str, shell: Shell, *, become: Sequence[str] = (), timeout: float = 300.0) -> None:
+    def __init__(
+        self, name: str, shell: Shell, *, become: Sequence[str] = (), timeout: float = 300.0, scratch: str | None = None
+    ) -> None:
         self.name = name
         self._shell = shell
         self._become = tuple(become)
         self._timeout = timeout
+        self._scratch = scratch
+
+    def with_scratch(self, directory: str) -> "Host":
+        """The same machine over the same connection, its scripts' own files in this directory."""
+        return Host(self.name, self._shell, become=self._become, timeout=self._timeout, scratch=directory)
 
     def run(self, steps: Sequence[Step], *, then: Sequence[Query[Any]] = (), lock: Lock | None = None) -> Outcome:
         """Carry out steps in order, ask the questions in any case; one round trip.
 
         Raises Unreachable, Locked, Interrupted. A failed step is in the outcome, beside the answers.
         """
-        script = Script(tuple(steps), tuple(then), lock, self._become)
+        script = Script(tuple(steps), tuple(then), lock, self._become, self._scratch)
         said = self._speak(script)
         answers = tuple(self._answer(query, said.queries.get(i)) for i, query in enumerate(then))
         failed = said.failed

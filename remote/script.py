@@ -156,12 +156,16 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Steps, then questions, under an optional lock. ``become`` goes before every command."""
+    """Steps, then questions, under an optional lock. ``become`` goes before every command.
+
+    ``scratch`` is where the script's own files go, where that must not be the machine's usual place for such.
+    """
 
     steps: tuple[Step, ...] = ()
     queries: tuple[Query[object], ...] = ()
     lock: Lock | None = None
     become: tuple[str, ...] = ()
+    scratch: str | None = None
 
 
 def joined(prefix: str, word: Word) -> Word:
@@ -248,6 +252,8 @@ def render(script: Script, nonce: str) -> str:
     lock = _lock(script.lock) if script.lock else ""
     guard = "if [ $go = 1 ]; then\n" + "".join(body) + "fi\n" if body else ""
     preamble = _PREAMBLE.replace("@nonce@", nonce).replace("@become@", shlex.quote(" ".join(script.become)))
+    if script.scratch:
+        preamble = f"TMPDIR={shlex.quote(script.scratch)}; export TMPDIR\n{preamble}"
     return "{\n" + preamble + words.files(nonce) + lock + guard + "m z\n}\nexit\n"
 
 

@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from remote.errors import InvalidValue, UnexpectedOutput
 from remote.script import Query, Step
@@ -30,6 +30,8 @@ JOURNAL = (ROLLBACK, UPGRADE, UPGRADE_COMMAND, UPGRADE_CHECKS)
 # Volumes that a rollback put aside are in GUEST:kept/SET/DISK. No guest may have a ":" in its name.
 KEPT_NAME = ":kept"
 KEPT_FOR = PREFIX + "kept-for"
+# On the dataset of a guest that is made of another's checkpoint: GUEST@CHECKPOINT.
+REHEARSAL = PREFIX + "rehearsal-of"
 # On a volume that is thick, while no space is set aside for it because its successor needs it.
 THICK = PREFIX + "thick"
 
@@ -219,7 +221,7 @@ def family(below: str) -> tuple[Query[str], ...]:
 
     Two questions, since the second is of properties that old releases do not know.
     """
-    asked = (*_NATIVE, zvol.STATE, zvol.GUEST, KEPT_FOR, THICK, *JOURNAL, *OURS)
+    asked = (*_NATIVE, zvol.STATE, zvol.GUEST, KEPT_FOR, REHEARSAL, THICK, *JOURNAL, *OURS)
     return tuple(
         Query(("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join(names), below), str, absent=(zvol.NO_DATASET, *old))
         for names, old in ((asked, ()), (_NEWER, ("invalid property",)))
@@ -444,6 +446,27 @@ def held_by_us_alone(dataset: str) -> Step:
 def release_below(dataset: str) -> Step:
     """Take our holds off all snapshots of a dataset and below, for it is to be destroyed; nobody else may hold one."""
     return Step(("sh", "-c", _RELEASE_BELOW, "release-holds", dataset, "yes"))
+
+
+_DESTROY_BARE = """\
+z="$xvm_become zfs"
+all=`$z list -H -o name -t filesystem,volume -r "$1" 2>/dev/null` || exit 0
+[ "$all" = "$1" ] || exit 0
+for whose in `$z get -H -o value "$2" "$1"`; do [ "$whose" = "$3" ] || exit 0; done
+exec $z destroy -r "$1"
+"""
+
+
+def destroy_if_bare(parent: str) -> tuple[Step, ...]:
+    """A guest's dataset that has only snapshots left, once its last disk has gone with all of its own."""
+    guest = parent.rpartition("/")[2]
+    bare = Step(("sh", "-c", _DESTROY_BARE, "destroy-if-bare", parent, zvol.GUEST, guest))
+    return replace(release_below(parent), unless=("sh", "-c", _HAS_DISKS, "has-disks", parent)), bare
+
+
+_HAS_DISKS = """\
+$xvm_become zfs list -H -o name -t filesystem,volume -r "$1" 2>/dev/null | sed 1d | grep . >/dev/null
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from remote.script import Expect, Query, Step
 from storage import zvol
-from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, ROLLBACK, THICK
-from storage.zvol import GUEST
+from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, REHEARSAL, ROLLBACK, THICK
 
+# A copy on its way to become a guest's disks; nothing else that is put aside has a ":" in its name.
+COPY_NAME = ":copy"
+# What a set that is put aside was kept for, when it comes from a rehearsal.
+REHEARSED = "rehearsal-of-"
 _BUSY = ("dataset is busy",)
 _UNMOUNTED = ("-o", "canmount=off", "-o", "mountpoint=none")
 
@@ -63,16 +66,28 @@ def clear(copy: str, mark: str) -> Step:
     return Step(("sh", "-c", _CLEAR, "clear-half-made", copy, KEPT_FOR, mark), retry=_BUSY)
 
 
+def clone(snapshot: str, to: str, properties: Sequence[tuple[str, str]]) -> Step:
+    """A clone with properties of its own; it takes no more space than will be written to it."""
+    options = tuple(word for key, value in properties for word in ("-o", f"{key}={value}"))
+    return Step(("zfs", "clone", *options, snapshot, to))
+
+
+def clone_parent(parent: str, snapshot: str, to: str, *, marks: Sequence[tuple[str, str]]) -> Step:
+    """A clone of a guest's own dataset, never mounted. The undo destroys it with all that was made below it."""
+    key, value = marks[0]
+    undo = ("sh", "-c", _CLEAR, "clear-half-made", to, key, value)
+    options = tuple(word for name, text in marks for word in ("-o", f"{name}={text}"))
+    return Step(("zfs", "clone", *_UNMOUNTED, *options, f"{parent}@{snapshot}", to), undo=undo, lies=True)
+
+
 def copy(parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str]) -> tuple[Step, ...]:
     """Clone a guest's dataset and these disks as of a snapshot; the clones get the properties that the disks have now.
 
     Without space set aside for them, which comes when they take the disks' place.
     """
-    undo = ("sh", "-c", _CLEAR, "clear-half-made", to, KEPT_FOR, mark)
-    marks = ("-o", f"{KEPT_FOR}={mark}")
     return (
-        Step(("zfs", "clone", *_UNMOUNTED, *marks, f"{parent}@{snapshot}", to), undo=undo, lies=True),
-        *(Step(("zfs", "clone", f"{parent}/{disk}@{snapshot}", f"{to}/{disk}")) for disk in disks),
+        clone_parent(parent, snapshot, to, marks=[(KEPT_FOR, mark)]),
+        *(clone(f"{parent}/{disk}@{snapshot}", f"{to}/{disk}", ()) for disk in disks),
         *(same_properties(f"{parent}/{disk}", f"{to}/{disk}") for disk in disks),
     )
 
@@ -98,7 +113,7 @@ def same_properties(source: str, copy_: str) -> Step:
 
 def forget_journal(dataset: str) -> tuple[Step, ...]:
     """What was under way when a set was put aside is not under way when it comes back."""
-    return tuple(zvol.forget(dataset, name) for name in (KEPT_FOR, *JOURNAL))
+    return tuple(zvol.forget(dataset, name) for name in (REHEARSAL, *JOURNAL))
 
 
 def change_places(parent: str, source: str, aside: str, *, stay: Sequence[str]) -> tuple[Step, ...]:
@@ -238,6 +253,6 @@ def begin(parent: str, what: str) -> Step:
     return Step(("zfs", "set", f"{ROLLBACK}={what}", parent), undo=("zfs", "inherit", ROLLBACK, parent))
 
 
-def set_guest(parent: str, guest: str) -> Step:
-    """Mark a dataset as a guest's own."""
-    return Step(("zfs", "set", f"{GUEST}={guest}", parent))
+def put_aside(parent: str, container: str, name: str) -> Step:
+    """Have a guest's dataset become one of the sets that are put aside for another; it must not be exported."""
+    return _move(parent, f"{container}/{name}")

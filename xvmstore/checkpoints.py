@@ -12,7 +12,7 @@ from remote.host import Outcome, user_name
 from remote.script import Step
 from storage import checkpoints, retention, rollback, zvol
 from storage.checkpoints import Checkpoint, Family, Note
-from storage.names import human
+from storage.names import human, property_value
 from storage.retention import Candidate, Decision, Policy
 from xvmstore import guest_state
 from xvmstore.guest_state import GuestState
@@ -29,13 +29,20 @@ def who() -> str:
 
 
 def plan_create(
-    node: StorageNode, guests: Sequence[str], snapshot: str, note: Note, *, also: Iterable[Step] = ()
+    node: StorageNode,
+    guests: Sequence[str],
+    snapshot: str,
+    note: Note,
+    *,
+    first: Iterable[Step] = (),
+    also: Iterable[Step] = (),
 ) -> Plan:
     """Check that all is whole and the pool has room, then one atomic snapshot, and the hold on it."""
     parents = [node.parent(guest) for guest in guests]
     pool = node.settings.base.partition("/")[0]
     return Plan.of(
         node.lock(*guests),
+        ("first", first),
         ("whole", [checkpoints.all_quiet(parent) for parent in parents]),
         ("space", (checkpoints.affordable(pool, parents, keep_free=node.config.checkpoints.keep_free),)),
         ("snapshot", checkpoints.take(parents, snapshot, note)),
@@ -53,13 +60,17 @@ class Taken:
     available: int
 
 
-def create(node: StorageNode, guests: Sequence[str], note: Note, *, also: Iterable[Step] = ()) -> Taken:
+def create(node: StorageNode, guests: Sequence[str], note: Note) -> Taken:
     """Take one checkpoint of one or several guests, at one instant.
 
     Raises NotFound, Refused where the pool has no room for it or a guest is half changed, StepFailed.
     """
     snapshot = checkpoints.new_name()
-    plan = plan_create(node, guests, snapshot, note, also=also)
+    return carry_out(node, guests, snapshot, plan_create(node, guests, snapshot, note))
+
+
+def carry_out(node: StorageNode, guests: Sequence[str], snapshot: str, plan: Plan) -> Taken:
+    """Take a checkpoint as planned, and read it back in the same trip."""
     asked = [query for guest in guests for query in checkpoints.family(node.parent(guest))]
     outcome = node.run(plan, then=asked)
     _raise_failure(node, guests, plan, outcome)
@@ -150,10 +161,15 @@ done
 """
 
 
-def set_outcome(parent: str, snapshot: str, outcome: str) -> Step:
-    """Record how it went, on all snapshots of a checkpoint."""
-    setting = f"{checkpoints.OUTCOME}={outcome}"
+def set_property(parent: str, snapshot: str, key: str, value: str) -> Step:
+    """Record something on all snapshots of a checkpoint. Raises InvalidValue."""
+    setting = f"{key}={property_value(key, value)}"
     return Step(("sh", "-c", _EACH, "set-on-each", parent, snapshot, setting))
+
+
+def set_outcome(parent: str, snapshot: str, outcome: str) -> Step:
+    """Record how it went. Raises InvalidValue."""
+    return set_property(parent, snapshot, checkpoints.OUTCOME, outcome)
 
 
 def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Checkpoint:
@@ -172,12 +188,13 @@ def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Check
 # -- destroy and prune -------------------------------------------------------------------------------------------------
 
 
-def why_not(state: GuestState, one: Checkpoint) -> str | None:
-    """Why a checkpoint must not be destroyed, in words."""
+def why_not(state: GuestState, one: Checkpoint, *, without: Sequence[str] = ()) -> str | None:
+    """Why a checkpoint must not be destroyed, in words; sets in ``without`` go before it."""
     snapshots = [f"{state.parent}/{disk}@{one.name}" for disk in one.disks]
-    clones = state.clones_of([f"{state.parent}@{one.name}", *snapshots])
-    if clones:
-        return f"it has clones: {', '.join(_shortest(state, clones))}"
+    clones = _shortest(state, state.clones_of([f"{state.parent}@{one.name}", *snapshots]))
+    needing = [clone for clone in clones if clone not in without]
+    if needing:
+        return f"it has clones: {', '.join(needing)}"
     if one.foreign:
         return f"somebody else holds it too (`zfs holds -r {state.parent}@{one.name}`)"
     if one.name in state.journal.upgrade.split() or one.name in state.journal.rollback.split():
@@ -200,7 +217,8 @@ def plan_destroy(node: StorageNode, state: GuestState, names: Sequence[str]) -> 
         if name in state.kept:
             aside = f"{container}/{name}"
             steps += [checkpoints.release_below(aside), _destroy_set(aside)]
-        else:
+    for name in names:
+        if name not in state.kept:
             steps += checkpoints.destroy(state.parent, name)
     return Plan.of(node.lock(state.guest), ("destroy", steps), ("tidy", (_destroy_container(container),)))
 
@@ -220,7 +238,7 @@ def destroy(node: StorageNode, guest: str, texts: Sequence[str]) -> tuple[str, .
     known = (*state.kept, *(one.name for one in state.checkpoints))
     names = tuple(dict.fromkeys(state.pick(text, known) for text in texts))
     for one in state.checkpoints:
-        why = why_not(state, one) if one.name in names else None
+        why = why_not(state, one, without=names) if one.name in names else None
         if why:
             raise InUse(f"{node.name}: checkpoint {one.name} of {guest} stays: {why}")
     for name in names:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "lun": "xvmstore.commands.lun",
     "node": "xvmstore.commands.node",
     "pool": "xvmstore.commands.pool",
+    "upgrade": "xvmstore.commands.upgrade",
     "volume": "xvmstore.commands.volume",
 }
 

@@ -70,7 +70,7 @@ class GuestState:
         container = rollback.kept(self.parent)
         sets = (one for one in sorted(self.aside.kinds) if one.rpartition("/")[0] == container)
         found = {one.rpartition("/")[2]: self.aside.ours[one].get("kept-for", "") for one in sets}
-        return {name: why for name, why in found.items() if not name.startswith("to-")}
+        return {name: why for name, why in found.items() if not name.endswith(rollback.COPY_NAME)}
 
     @property
     def journal(self) -> Journal:
@@ -156,22 +156,27 @@ def _disks(node: StorageNode, state: GuestState, zvols: Sequence[Zvol], everythi
 
 def _disk(node: StorageNode, state: GuestState, found: Zvol, everything: Everything) -> Disk:
     volume = inspection.volume(node, found, inspection.exported(node, found, everything))
-    known = (volume.guid, volume.serial, volume.target, volume.lun)
-    if None in known or volume.state not in {zvol.READY, zvol.ROLLING_BACK}:
-        raise Refused(
-            f"{node.name}: {volume.name} is not complete (it is {volume.state}): "
-            f"`xvmstore volume show {volume.name}` tells what to do"
-        )
     export = node.export(
         VolumeName.parse(volume.name),
         size=str(volume.size),
         guid=volume.guid or "",
         serial=volume.serial or "",
-        lun=str(volume.lun),
+        lun=str(volume.lun or 0),
         target=volume.target or "",
     )
     marked = state.family.ours.get(found.dataset, {}).get("thick") == "on"
     return Disk(volume, export, thick=marked or not volume.thin)
+
+
+def whole(node: StorageNode, state: GuestState) -> None:
+    """Checks that all disks have their identity, and none is half made or half gone. Raises Refused."""
+    for one in state.disks:
+        known = (one.volume.guid, one.volume.target, one.volume.lun)
+        if None in known or one.volume.state not in {zvol.READY, zvol.ROLLING_BACK}:
+            raise Refused(
+                f"{node.name}: {one.volume.name} is not complete (it is {one.volume.state}): "
+                f"`xvmstore volume show {one.volume.name}` tells what to do"
+            )
 
 
 def nobody_uses(node: StorageNode, state: GuestState) -> None:

@@ -121,6 +121,14 @@ def _kept(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError)
     return InUse(f"{node.name}: {name} has snapshots: {listed}; --snapshots destroys them too")
 
 
+def _held(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
+    held = [line.split("\t")[:2] for line in end.stderr.splitlines() if "\t" in line]
+    if not held:
+        return failure
+    listed = ", ".join(f"{snapshot} (by {tag})" for snapshot, tag in held)
+    return InUse(f"{node.name}: {name} has snapshots that somebody holds: {listed}; release them first (zfs release)")
+
+
 def _half_destroyed(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
     if end.how != "unmet":
         return failure
@@ -171,6 +179,7 @@ _REASONS: dict[str, Callable[[StorageNode, VolumeName, Ended, RemoteError], XvmE
     "unit": _another_release,
     "in use": _in_use,
     "kept": _kept,
+    "held": _held,
     "not destroyed": _half_destroyed,
     "rename": _still_exported,
     "publish": _not_let_in,

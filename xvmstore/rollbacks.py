@@ -62,11 +62,13 @@ class Wish:
     source   a checkpoint, or a set of volumes that was put aside
     aside    the name under which the guest's present volumes are kept; None: they are rolled back
     begun    an earlier run of it was cut off after its point of no return
+    then     what is recorded on the guest's dataset when all is done, in the same trip
     """
 
     source: str
     aside: str | None
     begun: bool = False
+    then: tuple[Step, ...] = ()
 
 
 def wish(node: StorageNode, state: GuestState, text: str, *, discard: bool) -> Wish:
@@ -103,7 +105,7 @@ def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     """Copy the checkpoint, let go of the disks, have guest and copy change places, serve the disks again."""
     container, aside = rollback.kept(state.parent), f"{rollback.kept(state.parent)}/{wanted.aside}"
     is_set = wanted.source in state.kept
-    source = f"{container}/{wanted.source if is_set else 'to-' + wanted.source}"
+    source = f"{container}/{wanted.source}{'' if is_set else rollback.COPY_NAME}"
     disks = _going_back(state, wanted)
     stay = [one.name for one in state.disks if one not in disks]
     if wanted.begun:
@@ -187,7 +189,7 @@ def _finish(node: StorageNode, state: GuestState, wanted: Wish, moves: Iterable[
 def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Part, ...]:
     aside = f"{rollback.kept(state.parent)}/{wanted.aside}"
     datasets = [state.parent, *(one.volume.dataset for one in state.disks)]
-    resumed = _resumed(node, state, _sizes(state, wanted))
+    resumed = _resumed(node, state, _sizes(state, wanted), anew=_was_rehearsal(state, wanted))
     promotions = [rollback.promote(one) for one in datasets]
     # There is no way back from here: the LUs that were have no data any more.
     return (
@@ -200,9 +202,17 @@ def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Par
                 checkpoints.record(aside, checkpoints.BY, who()),
                 zvol.forget(state.parent, checkpoints.KEPT_FOR),
                 zvol.forget(state.parent, checkpoints.ROLLBACK),
+                *wanted.then,
             ),
         ),
     )
+
+
+def _was_rehearsal(state: GuestState, wanted: Wish) -> bool:
+    """The disks that the guest is to have were LUs of their own."""
+    waiting = state.aside.ours.get(f"{rollback.kept(state.parent)}/{wanted.source}", {})
+    here = state.family.ours.get(state.parent, {}) if wanted.begun and not state.missing else waiting
+    return here.get("kept-for", "").startswith(rollback.REHEARSED)
 
 
 def _sizes(state: GuestState, wanted: Wish) -> dict[str, int]:
@@ -218,10 +228,11 @@ def _sizes(state: GuestState, wanted: Wish) -> dict[str, int]:
     return found
 
 
-def _resumed(node: StorageNode, state: GuestState, sizes: dict[str, int]) -> list[Step]:
+def _resumed(node: StorageNode, state: GuestState, sizes: dict[str, int], *, anew: bool = False) -> list[Step]:
     """The LUs again, under the identity they had."""
     exports = [replace(one.export, size=str(sizes.get(one.name, one.volume.size))) for one in state.disks if one.served]
-    return [replace(step, undo=None) for one in exports for step in node.backend.resume(one, waits=True)]
+    steps = [step for one in exports for step in node.backend.resume(one, waits=True, anew=anew)]
+    return [replace(step, undo=None) for step in steps]
 
 
 # -- discard -----------------------------------------------------------------------------------------------------------
@@ -253,7 +264,7 @@ def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
         ("size", [rollback.reserve(one.volume.dataset) for one in disks if one.thick]),
         ("resume", resumed),
         ("after", [zvol.set_property(one.volume.dataset, zvol.STATE, zvol.READY) for one in disks]),
-        ("after", (zvol.forget(state.parent, checkpoints.ROLLBACK),)),
+        ("after", (zvol.forget(state.parent, checkpoints.ROLLBACK), *wanted.then)),
         settled="roll",
     )
 
@@ -282,6 +293,7 @@ def plan(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
 
 def roll_back(node: StorageNode, state: GuestState, wanted: Wish) -> Rollback:
     """Put a guest back. Raises InUse, Refused, StepFailed, PartlyDone; run again, it finishes what was cut off."""
+    guest_state.whole(node, state)
     guest_state.nobody_uses(node, state)
     if wanted.aside is None and not wanted.begun:
         refuse_loss(node, state, wanted.source)

@@ -16,6 +16,7 @@ from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.results import Attachment, Check, Created, Grown, Guest, Lun, LunSession, Volume, Wanted
 from xvmstore.site_checkpoints import Checkpoints
+from xvmstore.site_upgrades import Upgrades
 
 Size = int | str
 
@@ -78,7 +79,12 @@ class Site:
     @property
     def checkpoints(self) -> Checkpoints:
         """Checkpoints of the node's guests."""
-        return Checkpoints(self.node)
+        return Checkpoints(self.config, self.node, self.dom0)
+
+    @property
+    def upgrades(self) -> Upgrades:
+        """Upgrades of the node's guests, that can be undone."""
+        return Upgrades(self.config, self.node, self.dom0)
 
     # -- nodes and pools
 

@@ -1,29 +1,41 @@
 """The library's part for checkpoints: ``Site.checkpoints``."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from remote.errors import InvalidValue
 from storage import names
 from storage.checkpoints import Checkpoint, Note, new_name
 from storage.retention import Decision, Policy
-from xvmstore import checkpoints, guest_state, rollbacks
+from xvmstore import checkpoints, guest_state, held_checkpoints, rehearsals, rollbacks
 from xvmstore.checkpoints import Taken
+from xvmstore.config import Config
+from xvmstore.dom0s import XenDom0
+from xvmstore.guest_machines import GuestMachine
 from xvmstore.guest_state import GuestState
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
+from xvmstore.rehearsals import Rehearsal
 from xvmstore.rollbacks import Loss, Rollback
 
 
 class Checkpoints:
     """Checkpoints of the guests of one node. Names of checkpoints may be shortened, or be ``latest``."""
 
-    def __init__(self, node: Callable[[], StorageNode]) -> None:
-        self._node = node
+    def __init__(self, config: Config, node: Callable[[], StorageNode], dom0: Callable[[str], XenDom0]) -> None:
+        self._config, self._node, self._dom0 = config, node, dom0
 
-    def create(self, *guests: str, reason: str = "", command: str = "", packages: str = "") -> Taken:
-        """Take one atomic, held snapshot of all disks of these guests. Raises NotFound, Refused, StepFailed."""
-        return checkpoints.create(self._node(), _guests(guests), _note(reason, command, packages))
+    def create(
+        self, *guests: str, reason: str = "", command: str = "", packages: str = "", hold: str | None = None
+    ) -> Taken:
+        """Take one atomic, held snapshot of all disks of these guests. Raises NotFound, Refused, StepFailed.
+
+        ``hold`` has the guests held still meanwhile: "freeze" their file systems from inside, or "pause" them on their
+        dom0. Raises PartlyDone where one could not be let go; where one was let go too early that is on the checkpoint.
+        """
+        machines = [GuestMachine(one, self._config, self._dom0) for one in _guests(guests)]
+        note = _note(reason, command, packages)
+        return held_checkpoints.create(self._node(), machines, note, hold=hold)
 
     def plan_create(self, *guests: str, reason: str = "", command: str = "", packages: str = "") -> Plan:
         """What ``create`` would do; nothing is connected to."""
@@ -64,6 +76,19 @@ class Checkpoints:
         """What ``roll_back`` would do. The node is asked."""
         state = self.state(guest)
         return rollbacks.plan(self._node(), state, rollbacks.wish(self._node(), state, name, discard=discard))
+
+    def rehearse(self, guest: str, name: str, *, copy: str, dom0s: Sequence[str] = ()) -> Rehearsal:
+        """Make another guest, ``copy``, of a checkpoint: clones, exported under GUIDs and targets of their own."""
+        node = self._node()
+        return rehearsals.make(node, names.word(guest, "guest name"), name, copy, dom0s=node.dom0s(dom0s))
+
+    def discard(self, copy: str) -> tuple[str, ...]:
+        """Destroy a rehearsal. Raises Refused for a guest that is none, InUse."""
+        return rehearsals.discard(self._node(), names.word(copy, "guest name"))
+
+    def promote(self, guest: str, copy: str) -> Rollback:
+        """Have a rehearsal's disks become a guest's, under its GUIDs and LUNs; its own are put aside. Raises InUse."""
+        return rehearsals.promote(self._node(), names.word(guest, "guest name"), names.word(copy, "guest name"))
 
     def destroy(self, guest: str, *chosen: str) -> tuple[str, ...]:
         """Destroy checkpoints, or what a rollback put aside. Raises NotFound, InUse."""

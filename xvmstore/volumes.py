@@ -20,7 +20,7 @@ from remote.errors import (
 )
 from remote.host import Answer, Outcome, user_name
 from remote.script import Captured, Query, Word
-from storage import zvol
+from storage import checkpoints, zvol
 from storage.names import VolumeName, human, volume_size
 from storage.zvol import Zvol
 from xvmstore import inspection, luns
@@ -326,7 +326,8 @@ def plan_destroy(
     """Check first, mark, withdraw the export, destroy the data last."""
     dataset, exported = node.dataset(name), node.recorded(name)
     kept = (zvol.no_clones(dataset),) if snapshots else (zvol.no_snapshots(dataset),)
-    tidy = (zvol.destroy_if_empty(node.parent(name.guest)),)
+    parent = node.parent(name.guest)
+    tidy = checkpoints.destroy_if_bare(parent) if snapshots else (zvol.destroy_if_empty(parent),)
     freed = (quarantine.set_free(node.settings.base, exported.lun, now=int(time.time())),) if node.shared else ()
     return Plan.of(
         node.lock(name.guest),
@@ -336,9 +337,11 @@ def plan_destroy(
         ("same unit", node.backend.same_unit(exported)),
         ("in use", () if force else luns.not_in_use(node, exported, watch)),
         ("kept", kept),
+        ("held", (checkpoints.held_by_us_alone(dataset),) if snapshots else ()),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.DESTROYING),)),
         ("withdraw", node.backend.withdraw(exported)),
         ("lun", freed),
+        ("destroy", (checkpoints.release_below(dataset),) if snapshots else ()),
         ("destroy", (zvol.destroy(dataset, snapshots=snapshots),)),
         ("tidy", tidy),
         settled="mark",

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.contract.checkpoints import *  # noqa: F403
 from tests.contract.luns import *  # noqa: F403
 from tests.contract.volumes import *  # noqa: F403
 

@@ -33,20 +33,21 @@ def checkpoint() -> None:
 @click.option("--reason", metavar="TEXT", default="", help="Why; shown by list.")
 @click.option("--command", metavar="TEXT", default="", help="What is about to be run.")
 @click.option("--packages", metavar="TEXT", default="", help="What is about to be changed, with versions.")
+@click.option("--freeze", "hold", flag_value="freeze", help="Freeze the guests' file systems meanwhile, over SSH.")
+@click.option("--pause", "hold", flag_value="pause", help="Pause the guests on their dom0 meanwhile.")
 @global_options
 @pass_app
-def create(app: App, guests: tuple[str, ...], reason: str, command: str, packages: str) -> None:
+def create(app: App, /, guests: tuple[str, ...], hold: str | None, **options: str) -> None:
     """Take one atomic snapshot of all disks of a guest; of several guests, at one instant. One round trip.
 
     It is held against accidental destroy. What is in the guests' memory is not in it: a guest that goes back to it
     starts as after a power cut.
     """
     site = app.site()
-    options = {"reason": reason, "command": command, "packages": packages}
     if app.dry_run:
         app.show_plan(site.checkpoints.plan_create(*guests, **options))
         return
-    taken = site.checkpoints.create(*guests, **options)
+    taken = site.checkpoints.create(*guests, hold=hold, **options)
     if app.json:
         from xvmstore.results import checkpoint_json
 
@@ -173,6 +174,61 @@ def _agreed(app: App, guest: str, name: str, confirm: str | None) -> None:
         confirm = click.prompt("Type the guest's name to destroy that", err=True)
     if confirm != guest:
         raise click.UsageError(f"--confirm must name the guest, {guest}: nothing was done")
+
+
+@checkpoint.command()
+@_GUEST
+@click.argument("name", metavar="[CHECKPOINT]", default="latest")
+@click.option("--as", "copy", metavar="NAME", help="The other guest's name [GUEST-rehearsal].")
+@click.option("--dom0", "dom0s", metavar="NAME", multiple=True, help="A dom0 that may use it; several times.")
+@global_options
+@pass_app
+def rehearse(app: App, guest: str, name: str, copy: str | None, dom0s: tuple[str, ...]) -> None:
+    """Make another guest of a checkpoint, to try something on; both may run at the same time.
+
+    Its disks are clones, exported under GUIDs and targets of their own; it is a guest like any other. What its
+    configuration must have instead of the guest's own is printed: name, disks, and no network.
+    """
+    site = app.site()
+    made = site.checkpoints.rehearse(guest, name, copy=copy or f"{guest}-rehearsal", dom0s=dom0s)
+    if app.json:
+        as_json({"guest": made.guest, "of": made.of, "checkpoint": made.checkpoint,
+                 "volumes": [one.to_json() for one in made.volumes]})  # fmt: skip
+        return
+    format_, wiring = site.wiring(next(iter(dom0s), None))
+    click.echo(made.config(format_, wiring), nl=False)
+
+
+@checkpoint.command()
+@click.argument("copy", metavar="REHEARSAL", shell_complete=complete_guests)
+@global_options
+@pass_app
+def discard(app: App, copy: str) -> None:
+    """Destroy a rehearsal, with its disks. A guest that is none is refused."""
+    gone = app.site().checkpoints.discard(copy)
+    if app.json:
+        as_json({"rehearsal": copy, "destroyed": list(gone)})
+        return
+    click.echo(f"destroyed {copy}: {', '.join(gone)}")
+
+
+@checkpoint.command()
+@_GUEST
+@click.argument("copy", metavar="REHEARSAL")
+@global_options
+@pass_app
+def promote(app: App, guest: str, copy: str) -> None:
+    """Have a rehearsal's disks become the guest's. Neither may run.
+
+    GUIDs, targets and LUNs are the guest's, so its dom0 logs in again without any change; the disks it had are put
+    aside, and rolling back to them undoes this. Cut off half-way, the same command finishes it.
+    """
+    done = app.site().checkpoints.promote(guest, copy)
+    if app.json:
+        as_json({"guest": guest, "name": done.name, "kept": done.kept})
+        return
+    click.echo(f"guest {guest} has the disks of {copy}")
+    click.echo(f"  what it had before is {done.kept}: `xvmstore checkpoint rollback {guest} {done.kept}` undoes this")
 
 
 @checkpoint.command()

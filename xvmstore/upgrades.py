@@ -1,0 +1,350 @@
+"""Upgrade a guest, and be able to undo it: checkpoint, command, health check; then keep it, or put the guest back.
+
+How far it has come is on the node, on the guest's own dataset, so that whoever finds it there can go on:
+
+    running       the checkpoint is there, the command may have run
+    checking      the command ended well, the guest has not been found well yet
+    rolling-back  something went wrong: the guest is stopped and its disks are put back
+    starting      they are back; the guest is started again
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from remote.errors import InUse, NotFound, PartlyDone, Refused, UnexpectedOutput, XvmError
+from remote.script import Expect, Step
+from storage import checkpoints, zvol
+from storage.checkpoints import JOURNAL, UPGRADE, UPGRADE_CHECKS, UPGRADE_COMMAND, Note
+from xvmstore import guest_state, health, rehearsals, rollbacks, volumes
+from xvmstore.checkpoints import carry_out, create, plan_create, set_outcome, who
+from xvmstore.dom0s import XenDom0
+from xvmstore.guest_machines import GuestMachine
+from xvmstore.guest_state import GuestState
+from xvmstore.health import Health, Result
+from xvmstore.nodes import StorageNode
+from xvmstore.plan import Plan
+from xvmstore.rehearsals import Rehearsal
+from xvmstore.results import Volume
+from xvmstore.rollbacks import Rollback
+
+# How long dom0 may take to log out of the disks of a guest that has stopped.
+_LOGOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An upgrade as it is asked for. ``wait`` and ``timeout`` are seconds.
+
+    command  what is run here, without a shell; XVMSTORE_GUEST and XVMSTORE_CHECKPOINT are in its environment
+    checks   what must hold afterwards: see ``health``; without any, the command's own exit status is all
+    tries    how many rounds the guest has to become well, ``wait`` between them, ``timeout`` for each check
+    post     take another checkpoint when all is well, paired with the first
+    """
+
+    command: tuple[str, ...]
+    checks: tuple[str, ...] = ()
+    tries: int = 10
+    wait: float = 6.0
+    timeout: float = 20.0
+    post: bool = False
+    reason: str = ""
+
+    def run_checks(self, say: Callable[[str], None]) -> tuple[Result, ...]:
+        """Raises InvalidValue for a check that is none."""
+        if not self.checks:
+            return ()
+        parsed = [health.parse(one) for one in self.checks]
+        return Health().run(parsed, tries=self.tries, wait=self.wait, timeout=self.timeout, say=say)
+
+    def recorded(self, parent: str) -> tuple[Step, ...]:
+        """Kept on the node. Raises InvalidValue where ZFS cannot keep so much."""
+        options = {"checks": self.checks, "tries": self.tries, "wait": self.wait, "timeout": self.timeout}
+        return (
+            checkpoints.record(parent, UPGRADE_COMMAND, json.dumps(self.command)),
+            checkpoints.record(parent, UPGRADE_CHECKS, json.dumps({**options, "post": self.post})),
+        )
+
+    @classmethod
+    def read(cls, command: str, options: str) -> "Wanted":
+        """As it was recorded. Raises UnexpectedOutput."""
+        try:
+            told = json.loads(options)
+            return cls(tuple(json.loads(command)), **{**told, "checks": tuple(told["checks"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnexpectedOutput("zfs get", f"{command} {options}", "an upgrade as xvmstore records it") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How an upgrade ended.
+
+    outcome     done, or rolled back
+    exit        of the command; None when it was not run in this run, or could not be
+    checks      of the last round
+    kept        where the failed upgrade's disks are; None where there is nothing to look at
+    """
+
+    guest: str
+    checkpoint: str
+    outcome: str
+    exit: int | None
+    checks: tuple[Result, ...]
+    kept: str | None = None
+
+    @property
+    def why(self) -> str:
+        """What went wrong, in words."""
+        if self.exit:
+            return f"the command exited {self.exit}"
+        unwell = [f"{one.check.text}: {one.found}" for one in self.checks if not one.well]
+        return f"not well: {'; '.join(unwell)}" if unwell else "it was given up"
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """An upgrade under way. ``dom0`` ran the guest when it began; None where none did, or none could be asked."""
+
+    node: StorageNode
+    machine: GuestMachine
+    wanted: Wanted
+    checkpoint: str
+    dom0: str | None
+    say: Callable[[str], None]
+
+    @property
+    def parent(self) -> str:
+        """The guest's dataset."""
+        return self.node.parent(self.machine.name)
+
+    def phase(self, name: str) -> Step:
+        """Write down how far it is."""
+        return checkpoints.record(self.parent, UPGRADE, f"{name} {self.checkpoint} {self.dom0 or '-'}")
+
+    def enter(self, name: str) -> None:
+        """The same, at once."""
+        self._carry_out(self.phase(name))
+
+    def finish(self, outcome: str) -> None:
+        """Record how it ended; nothing is under way any more."""
+        mine = [name for name in JOURNAL if name != checkpoints.ROLLBACK]
+        ended = set_outcome(self.parent, self.checkpoint, outcome)
+        self._carry_out(ended, *(zvol.forget(self.parent, name) for name in mine))
+
+    def _carry_out(self, *steps: Step) -> None:
+        plan = Plan.of(self.node.lock(self.machine.name), ("journal", steps))
+        failure = plan.failure(self.node.run(plan))
+        if failure is not None:
+            raise failure
+
+
+# -- from the beginning ------------------------------------------------------------------------------------------------
+
+
+def _nothing_under_way(parent: str) -> Step:
+    return Step(("zfs", "get", "-H", "-o", "value", UPGRADE, parent), expect=(Expect("p", "-"),))
+
+
+def plan_begin(node: StorageNode, guest: str, snapshot: str, wanted: Wanted, *, dom0: str | None) -> Plan:
+    """The checkpoint, and what is to come written down beside it."""
+    command = shlex.join(wanted.command)
+    note = Note("pre", wanted.reason or "before an upgrade", who(), command[:1000])
+    parent = node.parent(guest)
+    phase = checkpoints.record(parent, UPGRADE, f"running {snapshot} {dom0 or '-'}")
+    journal = (*wanted.recorded(parent), phase)
+    return plan_create(node, [guest], snapshot, note, first=(_nothing_under_way(parent),), also=journal)
+
+
+def upgrade(node: StorageNode, machine: GuestMachine, wanted: Wanted, *, say: Callable[[str], None]) -> Report:
+    """All of it. Raises Refused before anything is done; PartlyDone where a re-run must go on."""
+    guest = machine.name
+    for text in wanted.checks:
+        health.parse(text)
+    runs_on = machine.runs_on()
+    dom0 = runs_on.name if runs_on else None
+    snapshot = checkpoints.new_name()
+    plan = plan_begin(node, guest, snapshot, wanted, dom0=dom0)
+    try:
+        carry_out(node, [guest], snapshot, plan)
+    except XvmError as error:
+        raise _under_way(node, guest, error) from error
+    say(f"checkpoint {snapshot} of {guest} taken")
+    return _run(_Course(node, machine, wanted, snapshot, dom0, say))
+
+
+def _under_way(node: StorageNode, guest: str, error: XvmError) -> XvmError:
+    if UPGRADE in str(error) and "zfs get" in str(error):
+        return Refused(
+            f"{node.name}: an upgrade of {guest} is under way already: `xvmstore upgrade --resume {guest}` goes on "
+            "with it, --abort puts the guest back"
+        )
+    return error
+
+
+def _run(course: _Course) -> Report:
+    exit_ = command_exit(course.wanted.command, guest=course.machine.name, checkpoint=course.checkpoint)
+    if exit_ != 0:
+        course.say(f"the command exited {exit_}")
+        return _back(course, Report(course.machine.name, course.checkpoint, "rolled back", exit_, ()))
+    if course.wanted.checks:
+        course.enter("checking")
+    return _check(course, exit_)
+
+
+def command_exit(command: tuple[str, ...], *, guest: str, checkpoint: str) -> int:
+    """Run it here, its output to stderr, for stdout is ours. 127 where it cannot be run, as a shell says."""
+    told = {**os.environ, "XVMSTORE_GUEST": guest, "XVMSTORE_CHECKPOINT": checkpoint}
+    try:
+        return subprocess.run(command, env=told, stdout=2, check=False).returncode
+    except OSError:
+        return 127
+
+
+def _check(course: _Course, exit_: int | None) -> Report:
+    results = course.wanted.run_checks(course.say)
+    report = Report(course.machine.name, course.checkpoint, "done", exit_, results)
+    if not all(one.well for one in results):
+        return _back(course, replace(report, outcome="rolled back"))
+    course.finish("done")
+    if course.wanted.post:
+        create(course.node, [course.machine.name], Note("post", "after an upgrade", who(), pair=course.checkpoint))
+    return report
+
+
+# -- back --------------------------------------------------------------------------------------------------------------
+
+
+def _back(course: _Course, report: Report) -> Report:
+    """Stop the guest, put its disks back, start it again. Every step of it may be repeated."""
+    guest = course.machine.name
+    course.say(f"{report.why}: {guest} goes back to {course.checkpoint}")
+    try:
+        course.enter("rolling-back")
+        done = _put_back(course)
+        return _start(course, replace(report, kept=done.kept))
+    except XvmError as error:
+        raise PartlyDone(
+            f"{guest} is not back at {course.checkpoint} yet ({report.why}): {error}; "
+            f"`xvmstore upgrade --resume {guest}` goes on"
+        ) from error
+
+
+def _put_back(course: _Course) -> Rollback:
+    node, guest = course.node, course.machine.name
+    running = _dom0(course)
+    if running:
+        how = course.machine.stop(running, volumes.volumes(node, guest=guest))
+        course.say(f"{guest} on {running.name}: {how}")
+    state = _free(node, guest)
+    wish = rollbacks.wish(node, state, course.checkpoint, discard=False)
+    return rollbacks.roll_back(node, state, replace(wish, then=(course.phase("starting"),)))
+
+
+def _dom0(course: _Course) -> XenDom0 | None:
+    """Where the guest is now; it may have been moved since."""
+    return course.machine.runs_on() or (course.machine.dom0(course.dom0) if course.dom0 else None)
+
+
+def _free(node: StorageNode, guest: str) -> GuestState:
+    """The guest's state once nobody is logged in any more; dom0 needs a moment after the guest has ended."""
+    end = time.monotonic() + _LOGOUT
+    while True:
+        state = guest_state.look(node, guest)
+        try:
+            guest_state.nobody_uses(node, state)
+        except InUse:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+            continue
+        return state
+
+
+def _start(course: _Course, report: Report) -> Report:
+    guest = course.machine.name
+    if course.dom0:
+        found = volumes.volumes(course.node, guest=guest)
+        course.machine.start(course.machine.dom0(course.dom0), course.node, found)
+        course.say(f"{guest} was started on {course.dom0}")
+    course.finish("rolled back")
+    return report
+
+
+# -- going on ----------------------------------------------------------------------------------------------------------
+
+
+def _found(node: StorageNode, machine: GuestMachine, say: Callable[[str], None]) -> tuple[str, _Course]:
+    """An upgrade that is under way. Raises NotFound."""
+    state = guest_state.look(node, machine.name)
+    journal = state.journal
+    words = journal.upgrade.split()
+    if len(words) != 3:
+        raise NotFound(f"{node.name}: no upgrade of {machine.name} is under way")
+    wanted = Wanted.read(journal.command, journal.checks)
+    dom0 = None if words[2] == "-" else words[2]
+    return words[0], _Course(node, machine, wanted, words[1], dom0, say)
+
+
+def resume(node: StorageNode, machine: GuestMachine, *, say: Callable[[str], None]) -> Report:
+    """Go on where it was cut off; a command of which nobody knows how it ended is run again. Raises NotFound."""
+    phase, course = _found(node, machine, say)
+    say(f"the upgrade of {machine.name} was {phase}")
+    begun = Report(machine.name, course.checkpoint, "rolled back", None, ())
+    ways: Mapping[str, Callable[[], Report]] = {
+        "running": lambda: _run(course),
+        "checking": lambda: _check(course, None),
+        "rolling-back": lambda: _back(course, begun),
+        "starting": lambda: _start(course, begun),
+    }
+    if phase not in ways:
+        raise UnexpectedOutput("zfs get", f"{UPGRADE}\t{phase}", f"one of {', '.join(ways)}")
+    return ways[phase]()
+
+
+def abort(node: StorageNode, machine: GuestMachine, *, say: Callable[[str], None]) -> Report:
+    """Put the guest back, whatever came of it. Raises NotFound."""
+    phase, course = _found(node, machine, say)
+    begun = Report(machine.name, course.checkpoint, "rolled back", None, ())
+    return _start(course, begun) if phase == "starting" else _back(course, begun)
+
+
+# -- rehearsal ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """How an upgrade went on a copy of the guest; ``started`` is the dom0 it was started on."""
+
+    rehearsal: Rehearsal
+    report: Report
+    started: str | None
+
+
+def rehearse(
+    node: StorageNode, machine: GuestMachine, copy: GuestMachine, wanted: Wanted, *, say: Callable[[str], None]
+) -> Rehearsed:
+    """Run an upgrade on a copy of the guest; the guest itself goes on. The copy is left to be promoted or discarded.
+
+    It is started where the guest runs, without a network, if the toolstack there can.
+    """
+    note = Note("pre", wanted.reason or "to rehearse an upgrade", who(), shlex.join(wanted.command)[:1000])
+    taken = create(node, [machine.name], note)
+    runs_on = machine.runs_on()
+    dom0s = node.dom0s([runs_on.name] if runs_on else [])
+    made = rehearsals.make(node, machine.name, taken.name, copy.name, dom0s=dom0s)
+    say(f"{copy.name} was made of {taken.name}")
+    started = _start_copy(node, copy, made, runs_on) if runs_on and runs_on.stack.format == "xl" else None
+    exit_ = command_exit(wanted.command, guest=copy.name, checkpoint=taken.name)
+    results = wanted.run_checks(say) if exit_ == 0 else ()
+    well = exit_ == 0 and all(one.well for one in results)
+    return Rehearsed(made, Report(copy.name, taken.name, "done" if well else "failed", exit_, results), started)
+
+
+def _start_copy(node: StorageNode, copy: GuestMachine, made: Rehearsal, dom0: XenDom0) -> str:
+    found: tuple[Volume, ...] = made.volumes
+    copy.start_copy(dom0, node, made.of, found)
+    return dom0.name
