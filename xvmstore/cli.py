@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": "xvmstore.commands.demo",
     "embedded": "xvmstore.commands.embedded",
     "guest": "xvmstore.commands.guest",
+    "hook": "xvmstore.commands.hook",
     "lun": "xvmstore.commands.lun",
     "node": "xvmstore.commands.node",
     "pool": "xvmstore.commands.pool",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xvmstore.app import App, global_options, pass_app
+from xvmstore.commands import checkpoint_local
 from xvmstore.commands.completion import guests as complete_guests
 from xvmstore.output import as_json, fields, table
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _GUEST = click.argument("guest", shell_complete=complete_guests)
 _NAME = click.argument("name", metavar="CHECKPOINT")
+_LOCAL = click.option("--local", is_flag=True, help="Of this machine's own file systems; no GUEST is named then.")
 
 
 @click.group()
@@ -29,7 +31,9 @@ def checkpoint() -> None:
 
 
 @checkpoint.command()
-@click.argument("guests", metavar="GUEST...", nargs=-1, required=True, shell_complete=complete_guests)
+@click.argument("guests", metavar="GUEST...", nargs=-1, shell_complete=complete_guests)
+@_LOCAL
+@click.option("--root", metavar="DATASET", help="With --local: this dataset and all below it, instead of what is at /.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; shown by list.")
 @click.option("--command", metavar="TEXT", default="", help="What is about to be run.")
 @click.option("--packages", metavar="TEXT", default="", help="What is about to be changed, with versions.")
@@ -37,12 +41,19 @@ def checkpoint() -> None:
 @click.option("--pause", "hold", flag_value="pause", help="Pause the guests on their dom0 meanwhile.")
 @global_options
 @pass_app
-def create(app: App, /, guests: tuple[str, ...], hold: str | None, **options: str) -> None:
+def create(
+    app: App, /, guests: tuple[str, ...], *, local: bool, root: str | None, hold: str | None, **options: str
+) -> None:
     """Take one atomic snapshot of all disks of a guest; of several guests, at one instant. One round trip.
 
     It is held against accidental destroy. What is in the guests' memory is not in it: a guest that goes back to it
     starts as after a power cut.
     """
+    if bool(guests) == local or (root and not local) or (hold and local):
+        raise click.UsageError("name guests, or give --local (with --root, if at all, and without --freeze or --pause)")
+    if local:
+        checkpoint_local.create(app, root=root, **options)
+        return
     site = app.site()
     if app.dry_run:
         app.show_plan(site.checkpoints.plan_create(*guests, **options))
@@ -62,10 +73,14 @@ def create(app: App, /, guests: tuple[str, ...], hold: str | None, **options: st
 
 @checkpoint.command("list")
 @click.argument("guest", required=False, shell_complete=complete_guests)
+@_LOCAL
 @global_options
 @pass_app
-def list_(app: App, guest: str | None) -> None:
+def list_(app: App, guest: str | None, local: bool) -> None:  # noqa: FBT001
     """Checkpoints, oldest first; of one guest also what rollbacks put aside, and what is under way."""
+    if local:
+        checkpoint_local.list_(app)
+        return
     from xvmstore.results import checkpoint_json
 
     site = app.site()
@@ -232,12 +247,18 @@ def promote(app: App, guest: str, copy: str) -> None:
 
 
 @checkpoint.command()
-@_GUEST
-@click.argument("names", metavar="CHECKPOINT...", nargs=-1, required=True)
+@click.argument("words", metavar="GUEST CHECKPOINT...", nargs=-1, required=True, shell_complete=complete_guests)
+@_LOCAL
 @global_options
 @pass_app
-def destroy(app: App, guest: str, names: tuple[str, ...]) -> None:
+def destroy(app: App, words: tuple[str, ...], local: bool) -> None:  # noqa: FBT001
     """Destroy checkpoints, or what a rollback put aside. What a clone or somebody else's hold needs stays."""
+    if local:
+        checkpoint_local.destroy(app, words)
+        return
+    guest, *names = words
+    if not names:
+        raise click.UsageError("name a guest, and its checkpoints that are to go")
     if app.dry_run:
         app.show_plan(app.site().checkpoints.plan_destroy(guest, *names))
         return
@@ -250,13 +271,19 @@ def destroy(app: App, guest: str, names: tuple[str, ...]) -> None:
 
 
 @checkpoint.command()
-@_GUEST
-@_NAME
+@click.argument("words", metavar="GUEST CHECKPOINT", nargs=-1, required=True, shell_complete=complete_guests)
+@_LOCAL
 @click.option("--outcome", metavar="TEXT", required=True, help="For example: done, failed.")
 @global_options
 @pass_app
-def note(app: App, guest: str, name: str, outcome: str) -> None:
+def note(app: App, words: tuple[str, ...], local: bool, outcome: str) -> None:  # noqa: FBT001
     """Record how what came after a checkpoint ended."""
+    if local:
+        checkpoint_local.note(app, words, outcome=outcome)
+        return
+    if len(words) != 2:
+        raise click.UsageError("name a guest and one of its checkpoints")
+    guest, name = words
     if app.dry_run:
         app.show_plan(app.site().checkpoints.plan_note(guest, name, outcome=outcome))
         return
