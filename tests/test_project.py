@@ -43,7 +43,15 @@ def test_every_module_says_what_it_is_for() -> None:
     ]
 
 
-@pytest.mark.parametrize(("kind", "heading"), [(config.Node, "nodes.NAME"), (config.Dom0, "dom0s.NAME")])
+@pytest.mark.parametrize(
+    ("kind", "heading"),
+    [
+        (config.Node, "nodes.NAME"),
+        (config.Dom0, "dom0s.NAME"),
+        (config.Guest, "guests.NAME"),
+        (config.Checkpoints, "checkpoints"),
+    ],
+)
 def test_every_configuration_key_is_documented(kind: type[msgspec.Struct], heading: str) -> None:
     """docs/configuration.md names each key, and no other."""
     text = (ROOT / "docs/configuration.md").read_text()
@@ -88,7 +96,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command explains itself and its exit codes are listed once, at the top."""
     assert 0 == cli.run(["--help"])
     top = capsys.readouterr().out
-    for name in ("demo", "embedded", "guest", "lun", "node", "pool", "volume"):
+    for name in ("checkpoint", "demo", "embedded", "guest", "hook", "lun", "node", "pool", "upgrade", "volume"):
         assert re.search(rf"^  {name} +[A-Z]", top, re.MULTILINE), name
         assert 0 == cli.run([name, "--help"])
         assert capsys.readouterr().out

@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -128,8 +128,8 @@ class Config:
     path: Path
     nodes: Mapping[str, Node]
     dom0s: Mapping[str, Dom0]
-    guests: Mapping[str, Guest]
-    checkpoints: Checkpoints
+    guests: Mapping[str, Guest] = field(default_factory=dict)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
     def node(self, name: str) -> Node:
         """A node by name. Raises ConfigError."""

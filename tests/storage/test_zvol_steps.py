@@ -79,7 +79,7 @@ STEPS: dict[str, tuple[Step, Step]] = {
     ),
     "not destroying": (
         zvol.not_destroying(NAME),
-        Step(("zfs", "get", "-H", "-o", "value", "org.xvmstore:state", NAME), refuse=("destroying",)),
+        Step(("zfs", "get", "-H", "-o", "value", "org.xvmstore:state", NAME), refuse=("destroying", "rolling-back")),
     ),
     "no snapshots": (zvol.no_snapshots(NAME), Step(LIST, refuse=(f"{NAME}@",))),
     "no clones": (

@@ -6,7 +6,7 @@ import pytest
 
 from remote.errors import ConfigError
 from xvmstore import config
-from xvmstore.config import Config, Dom0, Node
+from xvmstore.config import Checkpoints, Config, Dom0, Guest, Node
 
 SMALLEST = """\
 [nodes.san1]
@@ -50,6 +50,16 @@ initiator = "eui.02004567A425678D"
 host_group = "xen"
 chap_user = "dom0b"
 chap_secret_file = "/etc/xvmstore/dom0b.secret"
+
+[guests.web1]
+host = "web1.example.com"
+user = "root"
+dom0 = "dom0-a"
+config = "/etc/xen/web one.cfg"
+
+[checkpoints]
+keep_free = 12.5
+freeze_timeout = 30
 """
 
 
@@ -127,7 +137,10 @@ def test_everything(tmp_path: Path) -> None:
             chap_secret_file="/etc/xvmstore/dom0b.secret",
         ),
     }
-    assert Config(tmp_path / "config.toml", {"san1": node}, dom0s) == loaded
+    guest = Guest(host="web1.example.com", user="root", dom0="dom0-a", config="/etc/xen/web one.cfg")
+    checkpoints = Checkpoints(keep_free=12.5, freeze_timeout=30)
+    assert Config(tmp_path / "config.toml", {"san1": node}, dom0s, {"web1": guest}, checkpoints) == loaded
+    assert (guest, Guest()) == (loaded.guest("web1"), loaded.guest("web2"))
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
@@ -166,6 +179,12 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "key twice": (SMALLEST + 'host = "x"\n', ("not valid TOML",)),
     "not text": (b"\xff\xfe", ("not valid TOML",)),
     "unknown table": (SMALLEST + "[hosts.x]\n", ("'hosts'",)),
+    "unknown key of a guest": (SMALLEST + '[guests.web1]\nhots = "x"\n', ("`hots`", "guests.web1")),
+    "a guest's name": (SMALLEST + '[guests."a b"]\n', ("'a b'", "guest name")),
+    "a guest's host is an option": (SMALLEST + '[guests.web1]\nhost = "-oX"\n', ("[guests.web1]", "host")),
+    "a guest's dom0": (SMALLEST + '[guests.web1]\ndom0 = "x"\n', ("[guests.web1]", "[dom0s.x]")),
+    "keep_free 100": (SMALLEST + "[checkpoints]\nkeep_free = 100\n", ("checkpoints", "keep_free")),
+    "freeze_timeout 1": (SMALLEST + "[checkpoints]\nfreeze_timeout = 1\n", ("checkpoints", "freeze_timeout")),
     "unknown key of a node": (_node('hots = "x"'), ("`hots`", "nodes")),
     "unknown key of a dom0": (_dom0('iqn = "x"'), ("`iqn`", "dom0s")),
     "no base": (_without("base"), ("`base`", "nodes")),
