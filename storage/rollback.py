@@ -8,6 +8,7 @@ Linux lets ``zfs rollback`` change a volume that somebody has open (zvol_suspend
 before the LUs are gone, and the channel program refuses what is still open.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from remote.script import Expect, Query, Step
@@ -176,13 +177,14 @@ def promote(dataset: str) -> Step:
 
 # -- rolling back ------------------------------------------------------------------------------------------------------
 
-# argv: the snapshot, how many newer ones each dataset may have, the datasets. All is checked before anything is done,
-# for a program that fails in the middle keeps what it did. A rollback in a channel program goes to the newest snapshot,
-# so what is newer is destroyed first. zfs.check.rollback knows whether a volume is open, and whether there is room.
+# argv: "check" or "go", the snapshot, bookmarks that are no newer, then each dataset and its newer snapshots, which may
+# go. All is checked before anything is done, for a program that fails in the middle keeps what it did. A rollback in a
+# channel program goes to the newest snapshot, so what is newer is destroyed first. zfs.check.rollback knows whether a
+# volume is open, and whether there is room; it says nothing of bookmarks that are newer than the one that is meant.
 _PROGRAM = """\
 args = ...
 local argv = args["argv"]
-local tag, i, bad, gone, roll = argv[1], 2, {}, {}, {}
+local tag, i, bad, gone, roll = argv[2], 4, {}, {}, {}
 while argv[i] ~= nil do
     local dataset = argv[i]
     local allowed = "," .. argv[i + 1] .. ","
@@ -197,15 +199,18 @@ while argv[i] ~= nil do
             gone[#gone + 1] = one
         end
     end
+    for one in zfs.list.bookmarks(dataset) do
+        if string.find(argv[3], "," .. one .. ",", 1, true) == nil then bad[one] = "is a newer bookmark" end
+    end
     local code = zfs.check.rollback(dataset)
     if code == 16 then bad[dataset] = "is busy"
-    elseif code == 17 then bad[dataset] = "has a newer bookmark"
     elseif code == 28 then bad[dataset] = "out of space"
     elseif code ~= 0 then bad[dataset] = "cannot be rolled back: error " .. code end
     roll[#roll + 1] = dataset
     i = i + 2
 end
 if next(bad) ~= nil then return bad end
+if argv[1] == "check" then return "rolled back" end
 for _, one in ipairs(gone) do
     local code = zfs.sync.destroy(one)
     if code ~= 0 then return { [one] = "was not destroyed: error " .. code .. "; nothing was rolled back" } end
@@ -218,23 +223,45 @@ if next(bad) ~= nil then return bad end
 return "rolled back"
 """
 _RUN_PROGRAM = """\
-program=$1
-shift
-said=`echo "$program" | $xvm_become zfs program -j "$@" 2>&1`
+z="$xvm_become zfs" program=$1 pool=$2 verb=$3 tag=$4 old=,
+shift 4
+for one do
+    case $one in */*) ;; *) continue ;; esac
+    found=`{
+        $z get -Hp -o value createtxg "$one@$tag"
+        $z list -Hp -t bookmark -o createtxg,name "$one"
+    } | awk 'BEGIN { FS = "\t" } NR == 1 { t = $1 + 0 } NR > 1 && $1 + 0 <= t { printf "%s,", $2 }'`
+    old=$old$found
+done
+said=`echo "$program" | $z program -j "$pool" - "$verb" "$tag" "$old" "$@" 2>&1`
 case $said in *'"return":"rolled back"'*) exit 0 ;; esac
 echo "$said" >&2
 exit 1
 """
 
 
-def all_at_once(pool: str, snapshot: str, newer: Mapping[str, Sequence[str]]) -> Step:
-    """One channel program: every dataset goes back, or none does, and stderr has a JSON object that says why.
+def all_at_once(pool: str, snapshot: str, newer: Mapping[str, Sequence[str]]) -> tuple[Step, Step]:
+    """One channel program, first for its checks alone: every dataset goes back, or none does, and stderr says why.
 
-    ``newer`` names, for each dataset, the snapshots that are destroyed for it.
+    ``newer`` names, for each dataset, the snapshots that are destroyed for it. After the second step there is no
+    way back.
     """
     words = [word for dataset, names in newer.items() for word in (dataset, ",".join(names))]
-    argv = ("sh", "-c", _RUN_PROGRAM, "roll-back-all", _PROGRAM, pool, "-", snapshot, *words)
-    return Step(argv, retry=("is busy",))
+    argv = ("sh", "-c", _RUN_PROGRAM, "roll-back-all", _PROGRAM, pool)
+    check, go = ((*argv, verb, snapshot, *words) for verb in ("check", "go"))
+    return Step(check, retry=("is busy",)), Step(go, keep=True, retry=("is busy",))
+
+
+def why_not(text: str) -> str:
+    """What the program objects to, in words.
+
+    {"return":{"tank/xvm/web1/root":"is busy"}}
+    """
+    try:
+        said = json.loads(text)["return"]
+        return "; ".join(f"{name} {why}" for name, why in said.items())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return " ".join(text.split())
 
 
 def one_by_one(snapshot: str, datasets: Sequence[str]) -> tuple[Step, ...]:
@@ -242,10 +269,14 @@ def one_by_one(snapshot: str, datasets: Sequence[str]) -> tuple[Step, ...]:
     return tuple(Step(("zfs", "rollback", "-r", f"{dataset}@{snapshot}"), retry=_BUSY) for dataset in datasets)
 
 
-def programs() -> Query[bool]:
-    """Does this ZFS know channel programs?"""
-    argv = ("sh", "-c", "$xvm_become zfs program 2>&1 | sed -n 1p", "channel-programs")
-    return Query(argv, lambda text: text.startswith("missing"))
+_PROBE = """\
+echo 'return zfs.list.bookmarks ~= nil' | $xvm_become zfs program -jn "$1" - 2>/dev/null || :
+"""
+
+
+def programs(pool: str) -> Query[bool]:
+    """Does this ZFS know channel programs, and do these know bookmarks?"""
+    return Query(("sh", "-c", _PROBE, "channel-programs", pool), lambda text: '"return":true' in text)
 
 
 def begin(parent: str, what: str) -> Step:

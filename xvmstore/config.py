@@ -96,11 +96,13 @@ class Guest(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
     host     how the guest itself is reached, to freeze its file systems
     dom0     where it runs; the dom0 that runs it is looked for otherwise
     config   on that dom0, what the toolstack starts it from; for libvirt it is defined there
+    shutdown_timeout  seconds it is given to shut down before its plug is pulled
     """
 
     host: str | None = None
     dom0: str | None = None
     config: str | None = None
+    shutdown_timeout: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
 
 
 class Checkpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,9 +17,6 @@ from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.results import Volume
 
-# How long a guest is given to shut down before its plug is pulled.
-_PATIENCE = 60
-
 
 @dataclass(frozen=True, slots=True)
 class GuestMachine:
@@ -42,7 +39,7 @@ class GuestMachine:
     def stop(self, dom0: XenDom0, volumes: Sequence[Volume]) -> str:
         """Stop it, by force if need be, and log its disks out: nobody uses them then. Says how: see ``running``."""
         logouts = [] if dom0.by_script else [s for one in volumes for s in dom0.initiator.logout(finished(one))]
-        stop = running.stop(dom0.stack, self.name, seconds=_PATIENCE)
+        stop = running.stop(dom0.stack, self.name, seconds=self.config.guest(self.name).shutdown_timeout)
         plan = Plan.of(dom0.lock(self.name), ("stop", (stop,)), ("logout", logouts)).without_undo()
         outcome = dom0.run(plan)
         raise_failure(dom0, self.name, plan, outcome)

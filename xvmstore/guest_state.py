@@ -112,7 +112,7 @@ def questions(node: StorageNode, guest: str) -> tuple[Query[Any], ...]:
         *checkpoints.family(parent),
         *checkpoints.family(kept),
         checkpoints.origins(pool),
-        rollback.programs(),
+        rollback.programs(pool),
     )
 
 

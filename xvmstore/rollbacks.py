@@ -252,7 +252,7 @@ def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     at_once = rollback.all_at_once(pool, wanted.source, {one: newer[one] for one in datasets})
     # Where each is rolled back by itself, the first one settles it.
     resumed = _resumed(node, replace(state, disks=tuple(disks)), _sizes(state, wanted))
-    roll = [at_once] if state.programs else [replace(step, keep=index == 0) for index, step in enumerate(each)]
+    roll = at_once if state.programs else [replace(step, keep=index == 0) for index, step in enumerate(each)]
     return Plan.of(
         node.lock(state.guest),
         *(() if wanted.begun else _checks(node, state)),
@@ -333,8 +333,9 @@ def _raise_failure(node: StorageNode, state: GuestState, doing: Plan, outcome: O
         raise Refused(
             f"{node.name}: {state.guest} was changed by somebody else at this moment: nothing was done; try again"
         ) from failure
-    if role == "roll" and "is busy" in end.stderr:
-        raise InUse(f"{node.name}: a disk of {state.guest} is open on the node: {_first(end.stderr)}") from failure
+    if role == "roll" and state.programs:
+        said = f"{node.name}: {state.guest} is not rolled back: {rollback.why_not(end.stderr)}"
+        raise (InUse if isinstance(failure, StepFailed) else PartlyDone)(said) from failure
     if role == "suspend" and end.how == "unmet":
         raise InUse(
             f"{node.name}: {state.guest} is exported, and release {node.settings.system} cannot keep its views: "
