@@ -32,8 +32,6 @@ KEPT_NAME = ":kept"
 KEPT_FOR = PREFIX + "kept-for"
 # On the dataset of a guest that is made of another's checkpoint: GUEST@CHECKPOINT.
 REHEARSAL = PREFIX + "rehearsal-of"
-# On a volume that is thick, while no space is set aside for it because its successor needs it.
-THICK = PREFIX + "thick"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,50}\Z")
 _NATIVE = ("type", "creation", "used", "referenced", "origin", "volsize")
@@ -221,7 +219,7 @@ def family(below: str) -> tuple[Query[str], ...]:
 
     Two questions, since the second is of properties that old releases do not know.
     """
-    asked = (*_NATIVE, zvol.STATE, zvol.GUEST, KEPT_FOR, REHEARSAL, THICK, *JOURNAL, *OURS)
+    asked = (*_NATIVE, zvol.STATE, zvol.GUEST, zvol.GUID, KEPT_FOR, REHEARSAL, zvol.THICK, *JOURNAL, *OURS)
     return tuple(
         Query(("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join(names), below), str, absent=(zvol.NO_DATASET, *old))
         for names, old in ((asked, ()), (_NEWER, ("invalid property",)))
@@ -339,7 +337,7 @@ $2 == "type" && $3 == "volume" { volume[$1] = 1 }
 $2 == "written" || $2 == "referenced" { fresh[$1] = $3 + 0 }
 $2 == "refreservation" { reserved[$1] = $3 + 0 }
 END {
-    for (v in volume) cost += (fresh[v] < reserved[v]) ? fresh[v] : reserved[v]
+    for (v in volume) if (fresh[v] < reserved[v]) cost += fresh[v]; else cost += reserved[v]
     floor = total * keep / 100
     printf "cost %.0f available %.0f floor %.0f\\n", cost, room, floor
     if (total == 0 || room - cost < floor) exit 1
@@ -424,17 +422,29 @@ def record(full: str, key: str, value: str) -> Step:
     return Step(("zfs", "set", f"{key}={property_value(key.removeprefix(PREFIX), value)}", full))
 
 
+# Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one.
 _RELEASE_BELOW = """\
-z="$xvm_become zfs"
-$z get -H -r -o name,value userrefs "$1" 2>/dev/null | while IFS='\t' read name count; do
-    case $count in -|0) continue ;; esac
-    others=`$z holds -H "$name" | awk 'BEGIN { FS = "\t" } $2 != "xvmstore"'`
-    [ -z "$others" ] || { echo "$others" >&2; exit 1; }
-done || exit
-[ -z "$2" ] || $z get -H -r -o name,value userrefs "$1" 2>/dev/null | while IFS='\t' read name count; do
-    case $count in -|0) continue ;; esac
-    $z release xvmstore "$name" || exit
-done
+z="$xvm_become zfs" was=$IFS
+said=`$z get -H -o value userrefs "$1" 2>&1`
+case $said in *"invalid property"*|*"does not exist"*) exit 0 ;; esac
+each() {
+    { $z get -H -r -o name,value userrefs "$2" && echo "end	0"; } | {
+        whole=1
+        while IFS='	' read name count; do
+            IFS=$was
+            case $name in end) whole=0 ;; *) case $count in -|0) ;; *) $1 || exit ;; esac ;; esac
+        done
+        exit $whole
+    }
+}
+look() {
+    tags=`$z holds -H "$name"` || return
+    others=`echo "$tags" | awk 'BEGIN { FS = "	" } $2 != "xvmstore"'`
+    [ -z "$others" ] || { echo "$others" >&2; return 1; }
+}
+let_go() { $z release xvmstore "$name"; }
+each look "$1" || exit
+[ -z "$2" ] || each let_go "$1"
 """
 
 
@@ -452,7 +462,8 @@ _DESTROY_BARE = """\
 z="$xvm_become zfs"
 all=`$z list -H -o name -t filesystem,volume -r "$1" 2>/dev/null` || exit 0
 [ "$all" = "$1" ] || exit 0
-for whose in `$z get -H -o value "$2" "$1"`; do [ "$whose" = "$3" ] || exit 0; done
+whose=`$z get -H -o value "$2" "$1"` || exit
+[ "$whose" = "$3" ] || exit 0
 exec $z destroy -r "$1"
 """
 

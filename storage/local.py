@@ -191,7 +191,8 @@ class Lzc:
     def rollback(self, dataset: str, snapshot: str) -> None:
         """As Snapshots says."""
         (name,) = checked([f"{dataset}@{snapshot}"])
-        self._call([name], self._lzc.lzc_rollback_to, dataset.encode(), name.encode())
+        # `zfs` looks for the snapshot, and tells of it; what else is in the way is the dataset's.
+        self._call([dataset], self._lzc.lzc_rollback_to, dataset.encode(), name.encode(), missing=lambda _: name)
 
     def _call(
         self,
@@ -217,17 +218,15 @@ def _translated(error: Any, names: Sequence[str], missing: Callable[[str], str])
     kind = RAISED.get(type(error).__name__)
     if kind is None and error.errno in RIGHTS:
         kind = NoRights
-    about = _about(type(error).__name__, getattr(error, "name", None), names)
+    about = _about(getattr(error, "name", None), names)
     if kind is Missing:
         about = tuple(missing(name) for name in about)
     return kind(about) if kind else Unexplained(about, str(error))
 
 
-def _about(kind: str, name: object, names: Sequence[str]) -> tuple[str, ...]:
-    # A missing snapshot's error of lzc_rollback_to has the dataset's name. A generic error's name may be its text.
-    if not isinstance(name, bytes) or kind == "SnapshotNotFound":
-        return tuple(names)
-    return (name.decode(),)
+def _about(name: object, names: Sequence[str]) -> tuple[str, ...]:
+    # A generic error's name may be its text.
+    return (name.decode(),) if isinstance(name, bytes) else tuple(names)
 
 
 def _bytes(names: Sequence[str]) -> list[bytes]:
@@ -280,23 +279,26 @@ class CommandLine:
             held = [name for name in names if name not in dict(failed)]
             if held:
                 self.release(held, tag)
-            raise worst([_of_snapshot(name, ran) for name, ran in failed])
+            raise _of_all(worst([_of_snapshot(name, ran) for name, ran in failed]), names)
 
     def release(self, names: Sequence[str], tag: str) -> None:
         """As Snapshots says."""
         failed = [(name, ran) for name in checked(names) if (ran := run("zfs", "release", tag, name)).exit]
         if failed:
-            raise worst([_of_snapshot(name, ran) for name, ran in failed])
+            raise _of_all(worst([_of_snapshot(name, ran) for name, ran in failed]), names)
 
     def destroy(self, names: Sequence[str]) -> None:
-        """As Snapshots says: what holds and clones there are is asked before."""
+        """As Snapshots says: what holds and clones there are is asked before.
+
+        A send shows in nothing that can be asked: one that reads a later name is seen when those before it are gone.
+        """
         refused = in_the_way(read(*_IN_THE_WAY, names=checked(names)))
         if refused:
             raise worst(refused)
         for name in names:
             ran = run("zfs", "destroy", name)
             if ran.exit:
-                error = worst([_of_snapshot(name, ran)])
+                error = _of_all(worst([_of_snapshot(name, ran)]), names)
                 # illumos's word for a held snapshot, and for one that a send reads.
                 raise Held([name]) if isinstance(error, Busy) else error
 
@@ -306,6 +308,11 @@ class CommandLine:
         ran = run("zfs", "rollback", name)
         if ran.exit:
             raise worst(failures(ran.stderr, [name]))
+
+
+def _of_all(error: ZfsError, names: Sequence[str]) -> ZfsError:
+    """The kernel, asked for all at once, has one answer to who has no rights."""
+    return NoRights(names) if isinstance(error, NoRights) else error
 
 
 def _of_snapshot(name: str, ran: Ran) -> tuple[type[ZfsError], tuple[str, ...]]:

@@ -111,6 +111,8 @@ SAID: tuple[tuple[str, type[ZfsError]], ...] = (
     ("it's being held. Run 'zfs holds -r {name}' to see holders.", Held),
     ("dataset is busy", Busy),
 )
+# Said of nobody in particular when the kernel refuses the whole call: it is about all that was asked for.
+_OF_ALL = re.compile(r"cannot (create snapshots |hold|release|destroy snapshots): permission denied\Z")
 # Lines that come with those and say nothing more.
 _ASIDE = ("no snapshots were created", "could not find any snapshots to destroy; check snapshot names.")
 # The classes of libzfs_core.exceptions, by name: the module is not there everywhere.
@@ -149,6 +151,7 @@ def failures(stderr: str, names: Sequence[str]) -> Pairs:
 
     cannot create snapshot 'tank/vm1@pre': dataset already exists
     cannot open 'tank/nope': dataset does not exist
+    cannot create snapshots : permission denied
     """
     said = stderr.partition("usage:\n")[0].splitlines()
     # What stands under a line that ends in a colon are names of what is in the way.
@@ -160,6 +163,8 @@ def failures(stderr: str, names: Sequence[str]) -> Pairs:
 
 
 def _failure(line: str, names: Sequence[str], stderr: str) -> tuple[type[ZfsError], tuple[str, ...]]:
+    if _OF_ALL.match(line):
+        return NoRights, tuple(names)
     # Names are looked for and not picked out: they may hold blanks and colons, and quotes round them come and go.
     candidates = dict.fromkeys((*names, *(dataset_of(name) for name in names)))
     for ending, kind in SAID:

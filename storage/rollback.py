@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from remote.script import Expect, Query, Step
 from storage import zvol
-from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, REHEARSAL, ROLLBACK, THICK
+from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, REHEARSAL, ROLLBACK
+from storage.zvol import THICK
 
 # A copy on its way to become a guest's disks; nothing else that is put aside has a ":" in its name.
 COPY_NAME = ":copy"
@@ -50,9 +51,8 @@ def _literal(text: str) -> str:
 _CLEAR = """\
 z="$xvm_become zfs"
 $z list -H -o name "$1" >/dev/null 2>&1 || exit 0
-for a in `$z get -H -o value "$2" "$1"`; do
-    [ "$a" = "$3" ] || { echo "$1 exists, and was not made for this" >&2; exit 1; }
-done
+was=`$z get -H -o value "$2" "$1"` || exit
+[ "$was" = "$3" ] || { echo "$1 exists, and was not made for this" >&2; exit 1; }
 exec $z destroy -r "$1"
 """
 
@@ -73,37 +73,51 @@ def clone(snapshot: str, to: str, properties: Sequence[tuple[str, str]]) -> Step
     return Step(("zfs", "clone", *options, snapshot, to))
 
 
-def clone_parent(parent: str, snapshot: str, to: str, *, marks: Sequence[tuple[str, str]]) -> Step:
-    """A clone of a guest's own dataset, never mounted. The undo destroys it with all that was made below it."""
+def clone_parent(parent: str, snapshot: str, to: str, *, marks: Sequence[tuple[str, str]], there: bool) -> Step:
+    """A clone of a guest's own dataset, if ``there`` is such a snapshot of it; never mounted.
+
+    The undo destroys it with all that was made below it.
+    """
     key, value = marks[0]
     undo = ("sh", "-c", _CLEAR, "clear-half-made", to, key, value)
     options = tuple(word for name, text in marks for word in ("-o", f"{name}={text}"))
-    return Step(("zfs", "clone", *_UNMOUNTED, *options, f"{parent}@{snapshot}", to), undo=undo, lies=True)
+    # A disk that came from another guest brought its snapshots along, but not that guest's dataset's.
+    clone_ = ("zfs", "clone", *_UNMOUNTED, *options, f"{parent}@{snapshot}", to)
+    words = clone_ if there else ("zfs", "create", *_UNMOUNTED, *options, to)
+    return Step(words, undo=undo, lies=True)
 
 
-def copy(parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str]) -> tuple[Step, ...]:
+def copy(parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str], there: bool) -> tuple[Step, ...]:
     """Clone a guest's dataset and these disks as of a snapshot; the clones get the properties that the disks have now.
 
     Without space set aside for them, which comes when they take the disks' place.
     """
     return (
-        clone_parent(parent, snapshot, to, marks=[(KEPT_FOR, mark)]),
+        clone_parent(parent, snapshot, to, marks=[(KEPT_FOR, mark)], there=there),
         *(clone(f"{parent}/{disk}@{snapshot}", f"{to}/{disk}", ()) for disk in disks),
         *(same_properties(f"{parent}/{disk}", f"{to}/{disk}") for disk in disks),
     )
 
 
-# ZFS copies no local property to a clone. What belongs to the volume's size is set by other steps.
+# ZFS copies no local property to a clone. What belongs to a dataset's size or place is set by other steps. The Bourne
+# shell's read knows no -r, so backslashes are doubled for it; it keeps IFS as it was set for read; and a listing that
+# fails half-way must not pass for a whole one.
 _SAME = """\
-z="$xvm_become zfs"
+z="$xvm_become zfs" was=$IFS
 $z get -H -o property,value -s local,received all "$1" >/dev/null 2>&1 && from=local,received || from=local
-$z get -H -o property,value -s $from all "$1" | while IFS='\t' read name value; do
-    case $name in
-    volsize|refreservation|reservation|quota|refquota|canmount|mountpoint) continue ;;
-    org.xvmstore:kept-for|org.xvmstore:rollback) continue ;;
-    esac
-    $z set "$name=$value" "$2" || exit
-done
+{ $z get -H -o property,value -s $from all "$1" && echo "end	"; } | sed 's/\\\\/&&/g' | {
+    whole=1
+    while IFS='	' read name value; do
+        IFS=$was
+        case $name in
+        end) whole=0 ;;
+        volsize|refreservation|reservation|quota|refquota|canmount|mountpoint) ;;
+        org.xvmstore:kept-for|org.xvmstore:rollback|org.xvmstore:thick) ;;
+        *) $z set "$name=$value" "$2" || exit ;;
+        esac
+    done
+    exit $whole
+}
 """
 
 
@@ -150,6 +164,17 @@ def thin_out(dataset: str) -> Step:
     return Step(("sh", "-c", _THIN_OUT, "thin-out", dataset, THICK), undo=_reserve(dataset), lies=True)
 
 
+_IF_MARKED = """\
+marked=`$xvm_become zfs get -H -o value "$2" "$1"` || exit
+[ "$marked" = on ] || exit 0
+"""
+
+
+def reserve_if_marked(dataset: str) -> Step:
+    """The same, for a volume that was made thin by a rollback that was cut off."""
+    return Step(("sh", "-c", _IF_MARKED + _RESERVE, "reserve-again", dataset, THICK))
+
+
 def reserve(dataset: str) -> Step:
     """Set aside what a thick volume of its size needs."""
     return Step(_reserve(dataset))
@@ -170,9 +195,38 @@ def _reserve(dataset: str) -> tuple[str, ...]:
     return ("sh", "-c", _RESERVE, "reserve", dataset, THICK)
 
 
-def promote(dataset: str) -> Step:
-    """Give a clone the snapshots it was made from, so that it depends on nobody; nothing where it does not."""
-    return Step(("zfs", "promote", dataset), accept=("not a cloned filesystem",))
+# As long as it is a clone of something that was put aside, which may itself be a clone of another such. What else it
+# may be a clone of, a golden image or another guest, keeps its snapshots.
+_PROMOTE = """\
+z="$xvm_become zfs" tries=0
+while [ $tries -lt 100 ]; do
+    origin=`$z get -H -o value origin "$1"` || exit
+    case $origin in "$2"/*) ;; *) exit 0 ;; esac
+    $z promote "$1" || exit
+    tries=`expr $tries + 1`
+done
+exit 1
+"""
+
+
+def promote(parent: str, dataset: str) -> Step:
+    """Give a clone the snapshots it was made from, so that it depends on nothing that was put aside."""
+    return Step(("sh", "-c", _PROMOTE, "promote", dataset, kept(parent)))
+
+
+_LIMITS = """\
+z="$xvm_become zfs"
+for limit in quota reservation; do
+    value=`$z get -Hp -o value -s local $limit "$1"` || exit
+    case $value in ''|-|0|none) continue ;; esac
+    $z set $limit=none "$1" && $z set $limit=$value "$2" || exit
+done
+"""
+
+
+def move_limits(aside: str, parent: str) -> Step:
+    """A guest's quota and reservation are its own, whichever disks it has."""
+    return Step(("sh", "-c", _LIMITS, "move-limits", aside, parent))
 
 
 # -- rolling back ------------------------------------------------------------------------------------------------------

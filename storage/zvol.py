@@ -21,7 +21,9 @@ LAYOUT, GUEST = PREFIX + "layout", PREFIX + "guest"
 HEAD = PREFIX + "head"
 # The name a volume had before a rename, so that one cut off half-way can be told from a slip of the pen.
 RENAMED = PREFIX + "renamed-from"
-OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, LAYOUT, HEAD, RENAMED)
+# On a volume that is thick, while no space is set aside for it because its successor needs it.
+THICK = PREFIX + "thick"
+OURS = (GUID, LUN, TARGET, SERIAL, VDEV, STATE, MAKER, LAYOUT, HEAD, RENAMED, THICK)
 # A dataset on its way: ZFS makes it in one transaction and sets its properties in later ones, so a power cut can leave
 # it bare. It gets its own name when all is set. No guest or disk may have a ":" in its name.
 MAKING_NAME = ":making"

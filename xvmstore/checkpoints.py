@@ -153,11 +153,17 @@ def plan_note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> 
 # Every snapshot of the checkpoint has it, since a guest's own dataset is not a disk and disks may go.
 _EACH = """\
 z="$xvm_become zfs" parent=$1 tag=$2 setting=$3
-$z list -H -o name "$parent@$tag" >/dev/null || exit
-$z list -H -o name -r "$parent" | while read one; do
-    $z list -H -o name "$one@$tag" >/dev/null 2>&1 || continue
-    $z set "$setting" "$one@$tag" || exit
-done
+{ $z list -H -o name -t filesystem,volume -r "$parent" && echo end; } | {
+    whole=1 found=
+    while read one; do
+        [ "$one" != end ] || { whole=0; continue; }
+        $z list -H -o name "$one@$tag" >/dev/null 2>&1 || continue
+        found=1
+        $z set "$setting" "$one@$tag" || exit
+    done
+    [ -n "$found" ] || { echo "$parent@$tag: dataset does not exist" >&2; exit 1; }
+    exit $whole
+}
 """
 
 
@@ -232,8 +238,11 @@ def _destroy_container(container: str) -> Step:
     return Step(("zfs", "destroy", container), accept=(zvol.NO_DATASET, "has children"))
 
 
-def destroy(node: StorageNode, guest: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """Destroy checkpoints or what a rollback put aside. Raises NotFound, InUse for what clones or others need."""
+def destroy(node: StorageNode, guest: str, texts: Sequence[str], *, snapshots: bool = False) -> tuple[str, ...]:
+    """Destroy checkpoints or what a rollback put aside. Raises NotFound, InUse for what clones or others need.
+
+    A set with snapshots in it, checkpoints that were newer for example, only goes with them if ``snapshots`` says so.
+    """
     state = guest_state.look(node, guest)
     known = (*state.kept, *(one.name for one in state.checkpoints))
     names = tuple(dict.fromkeys(state.pick(text, known) for text in texts))
@@ -243,7 +252,7 @@ def destroy(node: StorageNode, guest: str, texts: Sequence[str]) -> tuple[str, .
             raise InUse(f"{node.name}: checkpoint {one.name} of {guest} stays: {why}")
     for name in names:
         if name in state.kept:
-            _not_needed(node, state, name)
+            _not_needed(node, state, name, snapshots=snapshots)
     plan = plan_destroy(node, state, names)
     outcome = node.run(plan)
     failure = plan.failure(outcome)
@@ -252,11 +261,14 @@ def destroy(node: StorageNode, guest: str, texts: Sequence[str]) -> tuple[str, .
     return names
 
 
-def _not_needed(node: StorageNode, state: GuestState, name: str) -> None:
+def _not_needed(node: StorageNode, state: GuestState, name: str, *, snapshots: bool) -> None:
     aside = f"{rollback.kept(state.parent)}/{name}"
     inside = [one for one, kind in state.aside.kinds.items() if one == aside or one.startswith(f"{aside}/")]
-    snapshots = [one for dataset in inside for one in state.aside.snapshots.get(dataset, ())]
-    clones = [one for one in state.clones_of([one.full for one in snapshots]) if one not in inside]
+    held = [one for dataset in inside for one in state.aside.snapshots.get(dataset, ())]
+    clones = [one for one in state.clones_of([one.full for one in held]) if one not in inside]
+    if held and not snapshots:
+        names = ", ".join(dict.fromkeys(one.name for one in held))
+        raise InUse(f"{node.name}: {name} of {state.guest} has snapshots in it: {names}; --snapshots destroys them too")
     if clones:
         raise InUse(f"{node.name}: {name} of {state.guest} stays: its snapshots have clones: {', '.join(clones)}")
     if name in state.journal.rollback.split():

@@ -77,9 +77,27 @@ class GuestState:
         """What is under way; on the set that waits to become the guest's disks while there is no guest."""
         if not self.missing:
             return checkpoints.journal(self.family, self.parent)
-        sets = (one for one in self.aside.kinds if one.rpartition("/")[0] == rollback.kept(self.parent))
-        found = [checkpoints.journal(self.aside, one) for one in sets]
-        return next((one for one in found if one.rollback), Journal())
+        return next((checkpoints.journal(self.aside, one) for one in self.waiting), Journal())
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """While there is no guest: the set that is to be it, and the one that was."""
+        container = rollback.kept(self.parent)
+        for one in self.aside.kinds if self.missing else ():
+            source, _, aside = self.aside.ours[one].get("rollback", "").partition(" ")
+            mine = one.rpartition("/")[2] in {source, source + rollback.COPY_NAME}
+            if one.rpartition("/")[0] == container and mine and f"{container}/{aside}" in self.aside.kinds:
+                return one, f"{container}/{aside}"
+        return ()
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """Disks that a rollback which was cut off has put aside, though they were to stay with the guest."""
+        _, _, name = self.journal.rollback.partition(" ")
+        aside = self.aside.volumes(f"{rollback.kept(self.parent)}/{name}") if name else ()
+        has = self.aside.volumes(self.waiting[0]) if self.waiting else self.family.volumes(self.parent)
+        names = {one.rpartition("/")[2] for one in has}
+        return tuple(sorted({one.rpartition("/")[2] for one in aside} - names))
 
     def checkpoint(self, text: str) -> Checkpoint:
         """By name, by an unambiguous part of it, or ``latest``. Raises NotFound, Refused."""
@@ -138,14 +156,18 @@ def answer(node: StorageNode, guest: str, answers: Sequence[Answer[Any]]) -> Gue
         origins=origins.get(),
         programs=programs.get(),
     )
-    zvols = exports[0].get() if not state.missing else _waiting(state, aside.get())
+    zvols = [*exports[0].get(), *_waiting(state, aside.get())]
     return replace(state, disks=tuple(_disks(node, state, zvols, everything)))
 
 
 def _waiting(state: GuestState, aside: Sequence[Zvol]) -> list[Zvol]:
-    """The disks of the set that is to become the guest's, under the names they will have."""
-    sets = [one for one, ours in state.aside.ours.items() if "rollback" in ours]
-    mine = [one for one in aside if one.dataset.rpartition("/")[0] in sets]
+    """Disks that are to be the guest's and are elsewhere, under the names they will have."""
+    _, _, name = state.journal.rollback.partition(" ")
+    sets = {f"{rollback.kept(state.parent)}/{name}": state.left_behind} if name else {}
+    if state.waiting:
+        sets[state.waiting[0]] = tuple(one.rpartition("/")[2] for one in state.aside.volumes(state.waiting[0]))
+    places = [one.dataset.rpartition("/") for one in aside]
+    mine = [one for one, (where, _, disk) in zip(aside, places, strict=True) if disk in sets.get(where, ())]
     return [replace(one, dataset=f"{state.parent}/{one.dataset.rpartition('/')[2]}") for one in mine]
 
 

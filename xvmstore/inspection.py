@@ -133,12 +133,19 @@ def _trouble(node: StorageNode, found: Zvol, exported: Exported) -> Iterator[str
         yield f"the LU has blocks of {unit.block_size} bytes: Xen guests need 512"
     if unit is not None and unit.read_only:
         yield "the LU is write protected"
+    if left_thin(found):
+        yield "no space is set aside for it any more: a rollback was cut off; `lun export` sets it aside again"
     for view in exported.views:
         if view.host_group is None:
             yield f"every host may see it (view {view.index})"
         elif view.lun is not None and str(view.lun) != lun:
             yield f"host group {view.host_group} sees it as LUN {view.lun}, not {lun}"
     yield from _open_doors(node, exported)
+
+
+def left_thin(found: Zvol) -> bool:
+    """A thick volume that a rollback left thin."""
+    return found.ours.get("thick") == "on" and found.thin
 
 
 def _open_doors(node: StorageNode, exported: Exported) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from iscsi.backend import Export
 from remote.script import Step
-from storage import zvol
+from storage import rollback, zvol
 from storage.names import VolumeName
 from xvmstore import inspection
 from xvmstore.nodes import StorageNode
@@ -23,6 +23,7 @@ def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) ->
         ("identity", (node.identity(name),)),
         ("same unit", backend.same_unit(export)),
         ("not destroyed", (zvol.not_destroying(dataset),)),
+        ("space", (rollback.reserve_if_marked(dataset),)),
         ("unit", backend.restore(export)),
         ("record", record),
         ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s], again=True)),

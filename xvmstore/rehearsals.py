@@ -59,10 +59,11 @@ def plan_make(
     chosen = [one for one in state.disks if one.name in found.disks]
     identities = tuple(Identity.new(node, VolumeName(name, one.name)) for one in chosen)
     parent = node.parent(name)
+    there = state.family.find(state.parent, found.name) is not None
     marks = [(REHEARSAL, f"{state.guest}@{found.name}"), (GUEST, name)]
     parts: list[Part] = [
         ("absent", (_absent(parent),)),
-        ("copy", (rollback.clone_parent(state.parent, found.name, parent, marks=marks),)),
+        ("copy", (rollback.clone_parent(state.parent, found.name, parent, marks=marks, there=there),)),
     ]
     for one, identity in zip(chosen, identities, strict=True):
         parts += _disk(node, state, found, one, VolumeName(name, one.name), identity, dom0s)
@@ -137,7 +138,10 @@ def make(node: StorageNode, guest: str, text: str, name: str, *, dom0s: Sequence
     plan, _ = plan_make(node, state, found, name, dom0s=dom0s)
     outcome = node.run(plan)
     if plan.failed_role(outcome) == "absent":
-        raise Refused(f"{node.name}: there is a guest {name} already: choose another name with --as")
+        raise Refused(
+            f"{node.name}: there is a guest {name} already: choose another name with --as, or, if it is a rehearsal "
+            f"that was cut off, `xvmstore checkpoint discard {name}` first"
+        )
     failure = plan.failure(outcome)
     if failure is not None:
         raise failure
@@ -163,6 +167,11 @@ def discard(node: StorageNode, name: str) -> tuple[str, ...]:
     guest_state.nobody_uses(node, state)
     for one in state.disks:
         volumes.destroy(node, VolumeName.parse(one.volume.name), snapshots=True)
+    # Where it was cut off before it had a disk, or with one that has no identity yet.
+    bare = Plan.of(node.lock(name), ("tidy", checkpoints.destroy_if_bare(state.parent)))
+    failure = bare.failure(node.run(bare))
+    if failure is not None:
+        raise failure
     return tuple(one.volume.name for one in state.disks)
 
 
@@ -181,22 +190,42 @@ def plan_hand_over(node: StorageNode, state: GuestState, guest: str, checkpoint:
     )
 
 
+def _put_aside_before(there: GuestState, name: str) -> None:
+    """An earlier run came further: the rehearsal is put aside already, or about to be the guest. Raises NotFound."""
+    if there.kept.get(name, "").startswith(rollback.REHEARSED) or name in there.journal.rollback.split():
+        return
+    raise NotFound(f"there is no rehearsal {name} of {there.guest}: `xvmstore volume list`")
+
+
+def _refuse_half(node: StorageNode, there: GuestState, state: GuestState) -> None:
+    """Checks that a rehearsal is one of this guest, and has all the disks of its checkpoint. Raises Refused."""
+    of, checkpoint = original(state)
+    if of != there.guest:
+        raise Refused(f"{node.name}: {state.guest} is a rehearsal of {of}, not of {there.guest}")
+    guest_state.whole(node, state)
+    if there.journal.upgrade:
+        raise Refused(f"{node.name}: an upgrade of {there.guest} is under way: end it first (--resume, --abort)")
+    if {one.name for one in state.disks} != set(there.checkpoint(checkpoint).disks):
+        raise Refused(
+            f"{node.name}: {state.guest} has not all disks of {checkpoint}: `checkpoint discard` it, and begin anew"
+        )
+
+
 def promote(node: StorageNode, guest: str, name: str) -> Rollback:
     """Have a rehearsal's disks become the guest's, under the guest's GUIDs, targets and LUNs; the old ones are kept.
 
     Neither may run. Raises NotFound, Refused, InUse, PartlyDone; run again, it finishes what was cut off.
     """
+    there = guest_state.look(node, guest)
     try:
-        state: GuestState | None = guest_state.look(node, name)
+        state = guest_state.look(node, name)
     except NotFound:
-        # An earlier run came further: it is put aside already, or the guest's own.
-        state = None
-    if state is not None:
-        of, checkpoint = original(state)
-        if of != guest:
-            raise Refused(f"{node.name}: {name} is a rehearsal of {of}, not of {guest}")
+        _put_aside_before(there, name)
+    else:
+        _refuse_half(node, there, state)
+        _, checkpoint = original(state)
         guest_state.nobody_uses(node, state)
-        guest_state.nobody_uses(node, guest_state.look(node, guest))
+        guest_state.nobody_uses(node, there)
         plan = plan_hand_over(node, state, guest, checkpoint)
         outcome = node.run(plan)
         if plan.failed_role(outcome) == "in use" and outcome.steps[outcome.failed_step or 0].how == "unmet":

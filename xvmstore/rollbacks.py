@@ -4,7 +4,7 @@ The first asks what is there; from it the plan is made, which checks in the seco
 still so. What was cut off is finished by the same command: the node says how far it came.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from remote.errors import InUse, PartlyDone, Refused, StepFailed
@@ -61,7 +61,7 @@ class Wish:
 
     source   a checkpoint, or a set of volumes that was put aside
     aside    the name under which the guest's present volumes are kept; None: they are rolled back
-    begun    an earlier run of it was cut off after its point of no return
+    begun    an earlier run of it was cut off; past its point of no return, unless it puts the disks ``aside``
     then     what is recorded on the guest's dataset when all is done, in the same trip
     """
 
@@ -71,7 +71,7 @@ class Wish:
     then: tuple[Step, ...] = ()
 
 
-def wish(node: StorageNode, state: GuestState, text: str, *, discard: bool) -> Wish:
+def wish(node: StorageNode, state: GuestState, text: str, *, discard: bool, for_upgrade: bool = False) -> Wish:
     """What is meant; a rollback that was cut off goes first. Raises NotFound, Refused."""
     words = state.journal.rollback.split()
     if len(words) == 2:
@@ -81,7 +81,14 @@ def wish(node: StorageNode, state: GuestState, text: str, *, discard: bool) -> W
                 f"{node.name}: a rollback of {state.guest} to {source} was cut off: finish it first "
                 f"(`xvmstore checkpoint rollback {state.guest} {source}`)"
             )
-        return Wish(source, None if aside == _DISCARD else aside, begun=True)
+        # Until guest and copy began to change places nothing had happened that is not done anew.
+        begun = aside == _DISCARD or state.missing or aside in state.kept
+        return Wish(source, None if aside == _DISCARD else aside, begun=begun)
+    if state.journal.upgrade and not for_upgrade:
+        raise Refused(
+            f"{node.name}: an upgrade of {state.guest} is under way: `xvmstore upgrade --abort {state.guest}` puts it "
+            "back, --resume goes on with it"
+        )
     names = tuple(one.name for one in state.checkpoints)
     source = state.pick(text, names if discard or text == "latest" else (*state.kept, *names))
     return Wish(source, None if discard else checkpoints.new_name().replace("xvm-", "kept-"))
@@ -106,18 +113,19 @@ def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     container, aside = rollback.kept(state.parent), f"{rollback.kept(state.parent)}/{wanted.aside}"
     is_set = wanted.source in state.kept
     source = f"{container}/{wanted.source}{'' if is_set else rollback.COPY_NAME}"
-    disks = _going_back(state, wanted)
-    stay = [one.name for one in state.disks if one not in disks]
     if wanted.begun:
-        moves = rollback.change_places(state.parent, source, aside, stay=stay) if state.missing else ()
-        return _finish(node, state, wanted, moves)
+        return _finish(node, state, wanted, source=source)
+    disks = _going_back(node, state, wanted)
+    stay = [one.name for one in state.disks if one not in disks]
     copy = _bring_back(state, source, disks) if is_set else _copy(state, wanted.source, source, disks)
     thick = [one for one in disks if one.thick]
+    journal = f"{wanted.source} {wanted.aside}"
     return Plan.of(
         node.lock(state.guest),
         *_checks(node, state),
-        ("copy", (rollback.make_container(state.parent), *copy)),
-        ("journal", (rollback.begin(source, f"{wanted.source} {wanted.aside}"),)),
+        ("copy", (rollback.make_container(state.parent), *_half_made(state), *copy)),
+        # On both: whichever is the guest's when this is cut off tells how far it came.
+        ("journal", (rollback.begin(source, journal), rollback.begin(state.parent, journal))),
         ("suspend", [step for one in state.disks if one.served for step in node.backend.suspend(one.export)]),
         ("space", [rollback.thin_out(one.volume.dataset) for one in thick]),
         ("space", [rollback.reserve(f"{source}/{one.name}") for one in thick]),
@@ -127,28 +135,57 @@ def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     )
 
 
-def _going_back(state: GuestState, wanted: Wish) -> list[Disk]:
-    """The disks that the checkpoint or set has; the others stay as they are."""
+def _going_back(node: StorageNode, state: GuestState, wanted: Wish) -> list[Disk]:
+    """The disks that the checkpoint or set has; the others stay as they are. Raises Refused, see ``_same_disks``."""
     if wanted.begun:
         return list(state.disks)
     if wanted.source in state.kept:
-        container = f"{rollback.kept(state.parent)}/{wanted.source}"
-        return [one for one in state.disks if f"{container}/{one.name}" in state.aside.kinds]
+        return _same_disks(node, state, wanted.source)
     names = state.checkpoint(wanted.source).disks
     return [one for one in state.disks if one.name in names]
+
+
+def _same_disks(node: StorageNode, state: GuestState, name: str) -> list[Disk]:
+    """The guest's disks that a set has. Raises Refused where one of the set is none of them any more.
+
+    Back under its old name, a disk that was renamed would be there twice, with one GUID.
+    """
+    container = f"{rollback.kept(state.parent)}/{name}"
+    by_name = {one.name: one for one in state.disks}
+    rehearsed = state.kept[name].startswith(rollback.REHEARSED)
+    found = []
+    for dataset in state.aside.volumes(container):
+        disk, guid = by_name.get(dataset.rpartition("/")[2]), state.aside.ours[dataset].get("guid", "").upper()
+        if disk is None or not (rehearsed or disk.volume.guid == guid):
+            raise Refused(
+                f"{node.name}: {state.guest} cannot go back to {name}: its disk {dataset.rpartition('/')[2]} was "
+                "renamed or destroyed since; give the guest's disk its old name first (`xvmstore volume rename`)"
+            )
+        found.append(disk)
+    return found
+
+
+def _half_made(state: GuestState) -> list[Step]:
+    """Copies that earlier rollbacks of this guest, to whatever checkpoint, began and never used."""
+    container = rollback.kept(state.parent)
+    copies = [one for one in state.aside.kinds if one.rpartition("/")[0] == container]
+    made = [one for one in copies if one.endswith(rollback.COPY_NAME)]
+    return [rollback.clear(one, state.aside.ours[one].get("kept-for", "-")) for one in made]
 
 
 def _copy(state: GuestState, name: str, to: str, disks: Sequence[Disk]) -> list[Step]:
     mark = f"copy-of-{name}"
     names = [one.name for one in disks]
-    copied = rollback.copy(state.parent, name, to, mark=mark, disks=names)
-    return [rollback.clear(to, mark), *copied, rollback.same_properties(state.parent, to)]
+    there = state.family.find(state.parent, name) is not None
+    copied = rollback.copy(state.parent, name, to, mark=mark, disks=names, there=there)
+    return [*copied, rollback.same_properties(state.parent, to)]
 
 
 def _bring_back(state: GuestState, source: str, disks: Sequence[Disk]) -> list[Step]:
     """A set that was put aside gets what has changed since: letters, who made it, an upgrade that is under way."""
+    marks = [zvol.forget(f"{source}/{one.name}", zvol.THICK) for one in disks]
     pairs = [(state.parent, source), *((one.volume.dataset, f"{source}/{one.name}") for one in disks)]
-    return [*rollback.forget_journal(source), *(rollback.same_properties(old, new) for old, new in pairs)]
+    return [*rollback.forget_journal(source), *marks, *(rollback.same_properties(old, new) for old, new in pairs)]
 
 
 def _checks(node: StorageNode, state: GuestState) -> tuple[Part, ...]:
@@ -174,12 +211,14 @@ def _not_in_use(node: StorageNode, one: Disk) -> tuple[Step, ...]:
     return tuple(step for who_ in seeing for step in node.backend.not_in_use(one.export, initiator=who_))
 
 
-def _finish(node: StorageNode, state: GuestState, wanted: Wish, moves: Iterable[Step]) -> Plan:
-    """What a run that was cut off after its point of no return has not done."""
+def _finish(node: StorageNode, state: GuestState, wanted: Wish, *, source: str) -> Plan:
+    """What a run that was cut off while guest and copy changed places, or later, has not done."""
+    aside = f"{rollback.kept(state.parent)}/{wanted.aside}"
+    moves = rollback.change_places(state.parent, source, aside, stay=state.left_behind)
     plan = Plan.of(
         node.lock(state.guest),
         ("same unit", [step for one in state.disks for step in node.backend.same_unit(one.export)]),
-        ("swap", moves),
+        ("swap", moves if state.missing else moves[2:]),
         *_after_swap(node, state, wanted),
         settled="resume",
     )
@@ -190,7 +229,7 @@ def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Par
     aside = f"{rollback.kept(state.parent)}/{wanted.aside}"
     datasets = [state.parent, *(one.volume.dataset for one in state.disks)]
     resumed = _resumed(node, state, _sizes(state, wanted), anew=_was_rehearsal(state, wanted))
-    promotions = [rollback.promote(one) for one in datasets]
+    promotions = [rollback.promote(state.parent, one) for one in datasets]
     # There is no way back from here: the LUs that were have no data any more.
     return (
         ("resume", [replace(step, keep=index == 0) for index, step in enumerate(resumed)]),
@@ -200,6 +239,8 @@ def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Par
             (
                 checkpoints.record(aside, checkpoints.KEPT_FOR, wanted.source),
                 checkpoints.record(aside, checkpoints.BY, who()),
+                zvol.forget(aside, checkpoints.ROLLBACK),
+                rollback.move_limits(aside, state.parent),
                 zvol.forget(state.parent, checkpoints.KEPT_FOR),
                 zvol.forget(state.parent, checkpoints.ROLLBACK),
                 *wanted.then,
@@ -240,7 +281,8 @@ def _resumed(node: StorageNode, state: GuestState, sizes: dict[str, int], *, ane
 
 def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     """Let go of the disks, roll them back (all or none where ZFS can), serve them again."""
-    disks = _going_back(state, wanted)
+    disks = _going_back(node, state, wanted)
+    thick = [one.volume.dataset for one in disks if one.thick]
     datasets = [state.parent, *(one.volume.dataset for one in disks)]
     newer = {one: [found.name for found in state.family.newer(one, wanted.source)] for one in datasets}
     datasets = [one for one in datasets if state.family.find(one, wanted.source)]
@@ -259,10 +301,12 @@ def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
         ("newer", [rollback.only_these(one, state.family.names(one)) for one in datasets]),
         ("journal", (rollback.begin(state.parent, f"{wanted.source} {_DISCARD}"), *marks)),
         ("suspend", [step for one in disks if one.served for step in node.backend.suspend(one.export)]),
+        # A rollback needs room for what the disks have set aside: without, it always fits.
+        ("space", [rollback.thin_out(one) for one in thick]),
         ("release", [checkpoints.release(f"{state.parent}@{tag}") for tag in tags]),
         ("roll", roll),
-        ("size", [rollback.reserve(one.volume.dataset) for one in disks if one.thick]),
         ("resume", resumed),
+        ("reserve", [rollback.reserve(one) for one in thick]),
         ("after", [zvol.set_property(one.volume.dataset, zvol.STATE, zvol.READY) for one in disks]),
         ("after", (zvol.forget(state.parent, checkpoints.ROLLBACK), *wanted.then)),
         settled="roll",
@@ -291,13 +335,18 @@ def plan(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     return plan_keep(node, state, wanted) if wanted.aside else plan_discard(node, state, wanted)
 
 
-def roll_back(node: StorageNode, state: GuestState, wanted: Wish) -> Rollback:
-    """Put a guest back. Raises InUse, Refused, StepFailed, PartlyDone; run again, it finishes what was cut off."""
+def roll_back(node: StorageNode, state: GuestState, wanted: Wish, *, agreed: Sequence[str] | None = None) -> Rollback:
+    """Put a guest back; of newer snapshots, only those that were ``agreed`` to are destroyed.
+
+    Raises InUse, Refused, StepFailed, PartlyDone; run again, it finishes what was cut off.
+    """
     guest_state.whole(node, state)
     guest_state.nobody_uses(node, state)
     if wanted.aside is None and not wanted.begun:
         refuse_loss(node, state, wanted.source)
     lost = loss(state, wanted.source).snapshots if wanted.aside is None and not wanted.begun else ()
+    if agreed is not None and set(lost) - set(agreed):
+        raise Refused(f"{node.name}: {state.guest} has got newer snapshots meanwhile: nothing was done; look again")
     doing = plan(node, state, wanted)
     outcome = node.run(doing, then=guest_state.questions(node, state.guest))
     _raise_failure(node, state, doing, outcome)
@@ -312,10 +361,12 @@ def roll_back(node: StorageNode, state: GuestState, wanted: Wish) -> Rollback:
     return Rollback(state.guest, wanted.source, wanted.aside, lost, tuple(one.volume for one in now.disks))
 
 
-def to(node: StorageNode, guest: str, text: str, *, discard: bool = False) -> Rollback:
+def to(
+    node: StorageNode, guest: str, text: str, *, discard: bool = False, agreed: Sequence[str] | None = None
+) -> Rollback:
     """Put a guest back to a checkpoint, or to a set of volumes an earlier rollback put aside."""
     state = guest_state.look(node, guest)
-    return roll_back(node, state, wish(node, state, text, discard=discard))
+    return roll_back(node, state, wish(node, state, text, discard=discard), agreed=agreed)
 
 
 def _raise_failure(node: StorageNode, state: GuestState, doing: Plan, outcome: Outcome) -> None:
@@ -324,6 +375,11 @@ def _raise_failure(node: StorageNode, state: GuestState, doing: Plan, outcome: O
         return
     role, end = doing.failed_role(outcome), outcome.steps[index]
     out_of_space = isinstance(failure, StepFailed) and "out of space" in failure.stderr + end.stderr
+    if role == "reserve":
+        raise PartlyDone(
+            f"{node.name}: {state.guest} is back and served, but the pool has no room to set aside for its "
+            "thick disks: destroy old checkpoints, then run the same command again"
+        ) from failure
     if out_of_space or (role == "space" and isinstance(failure, StepFailed)):
         raise Refused(
             f"{node.name}: the pool has no room to put {state.guest} back: {_first(end.stderr)}; nothing was changed. "

@@ -64,13 +64,16 @@ class Checkpoints:
         """What ``note`` would do."""
         return checkpoints.plan_note(self._node(), names.word(guest, "guest name"), name, outcome=outcome)
 
-    def roll_back(self, guest: str, name: str, *, discard: bool = False) -> Rollback:
+    def roll_back(
+        self, guest: str, name: str, *, discard: bool = False, agreed: Sequence[str] | None = None
+    ) -> Rollback:
         """Put all disks of a guest that does not run back to a checkpoint, or to what a rollback put aside.
 
-        What it has now is put aside, or, with ``discard``, destroyed with all that is newer. GUID, target, LUN and
-        views stay. Raises NotFound, InUse, Refused, StepFailed, PartlyDone.
+        What it has now is put aside, or, with ``discard``, destroyed with all that is newer; ``agreed`` are the newer
+        snapshots that may go, all if it is None. GUID, target, LUN and views stay. Raises NotFound, InUse, Refused,
+        StepFailed, PartlyDone.
         """
-        return rollbacks.to(self._node(), names.word(guest, "guest name"), name, discard=discard)
+        return rollbacks.to(self._node(), names.word(guest, "guest name"), name, discard=discard, agreed=agreed)
 
     def plan_roll_back(self, guest: str, name: str, *, discard: bool = False) -> Plan:
         """What ``roll_back`` would do. The node is asked."""
@@ -90,9 +93,9 @@ class Checkpoints:
         """Have a rehearsal's disks become a guest's, under its GUIDs and LUNs; its own are put aside. Raises InUse."""
         return rehearsals.promote(self._node(), names.word(guest, "guest name"), names.word(copy, "guest name"))
 
-    def destroy(self, guest: str, *chosen: str) -> tuple[str, ...]:
-        """Destroy checkpoints, or what a rollback put aside. Raises NotFound, InUse."""
-        return checkpoints.destroy(self._node(), names.word(guest, "guest name"), chosen)
+    def destroy(self, guest: str, *chosen: str, snapshots: bool = False) -> tuple[str, ...]:
+        """Destroy checkpoints, or what a rollback put aside, with its ``snapshots`` only so. Raises NotFound, InUse."""
+        return checkpoints.destroy(self._node(), names.word(guest, "guest name"), chosen, snapshots=snapshots)
 
     def plan_destroy(self, guest: str, *chosen: str) -> Plan:
         """What ``destroy`` would do. The node is asked."""

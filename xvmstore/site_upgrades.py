@@ -33,7 +33,7 @@ class Upgrades:
     def plan(self, guest: str, command: tuple[str, ...], **options: Any) -> Plan:
         """What ``upgrade`` would do on the node before it runs the command; nothing is connected to."""
         name = names.word(guest, "guest name")
-        return upgrades.plan_begin(self._node(), name, new_name(), Wanted(command, **options), dom0=None)
+        return upgrades.plan_begin(self._node(), name, new_name(), Wanted(command, **options), words="running")
 
     def resume(self, guest: str, *, say: Say = _silent) -> Report:
         """Go on with an upgrade that was cut off. Raises NotFound where none was."""

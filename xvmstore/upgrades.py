@@ -14,7 +14,8 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from secrets import token_hex
 
 from remote.errors import InUse, NotFound, PartlyDone, Refused, UnexpectedOutput, XvmError
 from remote.script import Expect, Step
@@ -115,29 +116,42 @@ class _Course:
     checkpoint: str
     dom0: str | None
     say: Callable[[str], None]
+    token: str = field(default_factory=lambda: token_hex(4))
 
     @property
     def parent(self) -> str:
         """The guest's dataset."""
         return self.node.parent(self.machine.name)
 
+    def words(self, phase: str) -> str:
+        """How far it is, and whose run of it this is: two must not go on with one upgrade."""
+        return f"{phase} {self.checkpoint} {self.dom0 or '-'} {self.token}"
+
     def phase(self, name: str) -> Step:
         """Write down how far it is."""
-        return checkpoints.record(self.parent, UPGRADE, f"{name} {self.checkpoint} {self.dom0 or '-'}")
+        return checkpoints.record(self.parent, UPGRADE, self.words(name))
 
-    def enter(self, name: str) -> None:
-        """The same, at once."""
-        self._carry_out(self.phase(name))
+    def enter(self, name: str, *, was: str) -> None:
+        """The same, at once, if it still is where this run left it. Raises Refused."""
+        self._carry_out(was, self.phase(name))
 
-    def finish(self, outcome: str) -> None:
-        """Record how it ended; nothing is under way any more."""
+    def finish(self, outcome: str, *, was: str) -> None:
+        """Record how it ended; nothing is under way any more. Raises Refused."""
         mine = [name for name in JOURNAL if name != checkpoints.ROLLBACK]
         ended = set_outcome(self.parent, self.checkpoint, outcome)
-        self._carry_out(ended, *(zvol.forget(self.parent, name) for name in mine))
+        self._carry_out(was, ended, *(zvol.forget(self.parent, name) for name in mine))
 
-    def _carry_out(self, *steps: Step) -> None:
-        plan = Plan.of(self.node.lock(self.machine.name), ("journal", steps))
-        failure = plan.failure(self.node.run(plan))
+    def _carry_out(self, was: str, *steps: Step) -> None:
+        argv = ("zfs", "get", "-H", "-o", "value", UPGRADE, self.parent)
+        still = Step(argv, expect=(Expect("p", was),))
+        plan = Plan.of(self.node.lock(self.machine.name), ("still", (still,)), ("journal", steps))
+        outcome = self.node.run(plan)
+        failure = plan.failure(outcome)
+        if plan.failed_role(outcome) == "still" and outcome.steps[0].how == "unmet":
+            raise Refused(
+                f"{self.node.name}: somebody else ended the upgrade of {self.machine.name}, or goes on with it: "
+                f"`xvmstore checkpoint list {self.machine.name}` tells"
+            ) from failure
         if failure is not None:
             raise failure
 
@@ -149,13 +163,12 @@ def _nothing_under_way(parent: str) -> Step:
     return Step(("zfs", "get", "-H", "-o", "value", UPGRADE, parent), expect=(Expect("p", "-"),))
 
 
-def plan_begin(node: StorageNode, guest: str, snapshot: str, wanted: Wanted, *, dom0: str | None) -> Plan:
+def plan_begin(node: StorageNode, guest: str, snapshot: str, wanted: Wanted, *, words: str) -> Plan:
     """The checkpoint, and what is to come written down beside it."""
     command = shlex.join(wanted.command)
     note = Note("pre", wanted.reason or "before an upgrade", who(), command[:1000])
     parent = node.parent(guest)
-    phase = checkpoints.record(parent, UPGRADE, f"running {snapshot} {dom0 or '-'}")
-    journal = (*wanted.recorded(parent), phase)
+    journal = (*wanted.recorded(parent), checkpoints.record(parent, UPGRADE, words))
     return plan_create(node, [guest], snapshot, note, first=(_nothing_under_way(parent),), also=journal)
 
 
@@ -167,13 +180,24 @@ def upgrade(node: StorageNode, machine: GuestMachine, wanted: Wanted, *, say: Ca
     runs_on = machine.runs_on()
     dom0 = runs_on.name if runs_on else None
     snapshot = checkpoints.new_name()
-    plan = plan_begin(node, guest, snapshot, wanted, dom0=dom0)
+    course = _Course(node, machine, wanted, snapshot, dom0, say)
+    _can_go_back(node, guest)
+    plan = plan_begin(node, guest, snapshot, wanted, words=course.words("running"))
     try:
         carry_out(node, [guest], snapshot, plan)
     except XvmError as error:
         raise _under_way(node, guest, error) from error
     say(f"checkpoint {snapshot} of {guest} taken")
-    return _run(_Course(node, machine, wanted, snapshot, dom0, say))
+    return _run(course)
+
+
+def _can_go_back(node: StorageNode, guest: str) -> None:
+    """Checks that the disks could be put back by us alone. Raises Refused. Only old releases have to be asked."""
+    if node.backend.chooses_guid and any(one.served for one in guest_state.look(node, guest).disks):
+        raise Refused(
+            f"{node.name}: release {node.settings.system} cannot keep the views of what it rolls back, so nobody could "
+            f"put {guest} back by itself: `xvmstore lun unexport` its disks first, or take a checkpoint and go by hand"
+        )
 
 
 def _under_way(node: StorageNode, guest: str, error: XvmError) -> XvmError:
@@ -189,9 +213,8 @@ def _run(course: _Course) -> Report:
     exit_ = command_exit(course.wanted.command, guest=course.machine.name, checkpoint=course.checkpoint)
     if exit_ != 0:
         course.say(f"the command exited {exit_}")
-        return _back(course, Report(course.machine.name, course.checkpoint, "rolled back", exit_, ()))
-    if course.wanted.checks:
-        course.enter("checking")
+        return _back(course, Report(course.machine.name, course.checkpoint, "rolled back", exit_, ()), was="running")
+    course.enter("checking", was=course.words("running"))
     return _check(course, exit_)
 
 
@@ -208,8 +231,8 @@ def _check(course: _Course, exit_: int | None) -> Report:
     results = course.wanted.run_checks(course.say)
     report = Report(course.machine.name, course.checkpoint, "done", exit_, results)
     if not all(one.well for one in results):
-        return _back(course, replace(report, outcome="rolled back"))
-    course.finish("done")
+        return _back(course, replace(report, outcome="rolled back"), was="checking")
+    course.finish("done", was=course.words("checking"))
     if course.wanted.post:
         create(course.node, [course.machine.name], Note("post", "after an upgrade", who(), pair=course.checkpoint))
     return report
@@ -218,12 +241,13 @@ def _check(course: _Course, exit_: int | None) -> Report:
 # -- back --------------------------------------------------------------------------------------------------------------
 
 
-def _back(course: _Course, report: Report) -> Report:
+def _back(course: _Course, report: Report, *, was: str) -> Report:
     """Stop the guest, put its disks back, start it again. Every step of it may be repeated."""
     guest = course.machine.name
+    if was != "rolling-back":
+        course.enter("rolling-back", was=course.words(was))
     course.say(f"{report.why}: {guest} goes back to {course.checkpoint}")
     try:
-        course.enter("rolling-back")
         done = _put_back(course)
         return _start(course, replace(report, kept=done.kept))
     except XvmError as error:
@@ -240,7 +264,7 @@ def _put_back(course: _Course) -> Rollback:
         how = course.machine.stop(running, volumes.volumes(node, guest=guest))
         course.say(f"{guest} on {running.name}: {how}")
     state = _free(node, guest)
-    wish = rollbacks.wish(node, state, course.checkpoint, discard=False)
+    wish = rollbacks.wish(node, state, course.checkpoint, discard=False, for_upgrade=True)
     return rollbacks.roll_back(node, state, replace(wish, then=(course.phase("starting"),)))
 
 
@@ -265,12 +289,15 @@ def _free(node: StorageNode, guest: str) -> GuestState:
 
 
 def _start(course: _Course, report: Report) -> Report:
+    """Where it ran; but not if somebody has started it meanwhile, anywhere: two writers would spoil the disks."""
     guest = course.machine.name
-    if course.dom0:
+    running = course.machine.runs_on() if course.dom0 else None
+    if course.dom0 and running is None:
+        guest_state.nobody_uses(course.node, guest_state.look(course.node, guest))
         found = volumes.volumes(course.node, guest=guest)
         course.machine.start(course.machine.dom0(course.dom0), course.node, found)
         course.say(f"{guest} was started on {course.dom0}")
-    course.finish("rolled back")
+    course.finish("rolled back", was=course.words("starting"))
     return report
 
 
@@ -282,11 +309,16 @@ def _found(node: StorageNode, machine: GuestMachine, say: Callable[[str], None])
     state = guest_state.look(node, machine.name)
     journal = state.journal
     words = journal.upgrade.split()
-    if len(words) != 3:
+    if len(words) != 4:
         raise NotFound(f"{node.name}: no upgrade of {machine.name} is under way")
     wanted = Wanted.read(journal.command, journal.checks)
     dom0 = None if words[2] == "-" else words[2]
-    return words[0], _Course(node, machine, wanted, words[1], dom0, say)
+    course = _Course(node, machine, wanted, words[1], dom0, say)
+    if state.missing or state.journal.rollback:
+        # The rollback goes first; what it finds written down is still the other run's.
+        return words[0], replace(course, token=words[3])
+    course.enter(words[0], was=journal.upgrade)
+    return words[0], course
 
 
 def resume(node: StorageNode, machine: GuestMachine, *, say: Callable[[str], None]) -> Report:
@@ -297,7 +329,7 @@ def resume(node: StorageNode, machine: GuestMachine, *, say: Callable[[str], Non
     ways: Mapping[str, Callable[[], Report]] = {
         "running": lambda: _run(course),
         "checking": lambda: _check(course, None),
-        "rolling-back": lambda: _back(course, begun),
+        "rolling-back": lambda: _back(course, begun, was="rolling-back"),
         "starting": lambda: _start(course, begun),
     }
     if phase not in ways:
@@ -309,7 +341,9 @@ def abort(node: StorageNode, machine: GuestMachine, *, say: Callable[[str], None
     """Put the guest back, whatever came of it. Raises NotFound."""
     phase, course = _found(node, machine, say)
     begun = Report(machine.name, course.checkpoint, "rolled back", None, ())
-    return _start(course, begun) if phase == "starting" else _back(course, begun)
+    if phase == "starting":
+        return _start(course, begun)
+    return _back(course, begun, was=phase)
 
 
 # -- rehearsal ---------------------------------------------------------------------------------------------------------

@@ -274,7 +274,8 @@ def plan_rename(node: StorageNode, name: VolumeName, new: VolumeName, *, watch: 
 
 def _after_rename(node: StorageNode, name: VolumeName, new: VolumeName) -> tuple[Part, ...]:
     """What is left to do once the volume has its new name and is exported under it: no reason to turn back."""
-    tidy = (zvol.destroy_if_empty(node.parent(name.guest)),) if new.guest != name.guest else ()
+    # Of what it had, only snapshots of the dataset itself can be left, which went with the disk.
+    tidy = checkpoints.destroy_if_bare(node.parent(name.guest)) if new.guest != name.guest else ()
     forget = zvol.forget(node.dataset(new), zvol.RENAMED)
     return (("after", [replace(step, keep=True) for step in (*tidy, forget)]),)
 

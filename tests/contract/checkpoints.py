@@ -225,18 +225,18 @@ def test_disks_without_the_checkpoint_stay(modern: Node, guest: str) -> None:
     assert ["late"] == listed(modern, guest)["checkpoints"][0]["missing"]
 
 
-def test_an_upgrade_that_is_well(node: Node, guest: str) -> None:
+def test_an_upgrade_that_is_well(modern: Node, guest: str) -> None:
     """It is kept; the checkpoint says how it ended, and a second one is its pair."""
-    made(node, guest)
-    said = node.xvm(
+    made(modern, guest)
+    said = modern.xvm(
         "upgrade", guest, "--check", "true", "--post", "--json", "--", "sh", "-c", "test -n $XVMSTORE_GUEST"
     )
 
     assert (0, "done", 0) == (said.exit, said.json["outcome"], said.json["exit"]), said.err
-    first, second = listed(node, guest)["checkpoints"]
+    first, second = listed(modern, guest)["checkpoints"]
     assert ("pre", "done", "sh -c 'test -n $XVMSTORE_GUEST'") == (first["role"], first["outcome"], first["command"])
     assert ("post", first["name"]) == (second["role"], second["pair"])
-    assert "no upgrade of" in refused(node.xvm("upgrade", guest, "--resume"))
+    assert "no upgrade of" in refused(modern.xvm("upgrade", guest, "--resume"))
 
 
 def test_an_upgrade_that_fails(modern: Node, guest: str) -> None:

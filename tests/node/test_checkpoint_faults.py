@@ -117,7 +117,7 @@ def _tidy(site: Site, guest: str, checkpoint: str) -> None:
     state = site.checkpoints.state(guest)
     gone = [*state.kept, *(one.name for one in state.checkpoints if one.name != checkpoint)]
     if gone:
-        site.checkpoints.destroy(guest, *gone)
+        site.checkpoints.destroy(guest, *gone, snapshots=True)
 
 
 def _break(node: LiveNode, site: Site, guest: str, checkpoint: str, name: str, *, fault: str) -> str:

@@ -163,9 +163,8 @@ def rollback(app: App, guest: str, name: str, discard_newer: bool, confirm: str 
     if app.dry_run:
         app.show_plan(site.checkpoints.plan_roll_back(guest, name, discard=discard_newer))
         return
-    if discard_newer:
-        _agreed(app, guest, name, confirm)
-    done = site.checkpoints.roll_back(guest, name, discard=discard_newer)
+    agreed = _agreed(app, guest, name, confirm) if discard_newer else None
+    done = site.checkpoints.roll_back(guest, name, discard=discard_newer, agreed=agreed)
     if app.json:
         as_json({"guest": guest, "name": done.name, "kept": done.kept, "lost": list(done.lost),
                  "volumes": [one.to_json() for one in done.volumes]})  # fmt: skip
@@ -179,8 +178,8 @@ def rollback(app: App, guest: str, name: str, discard_newer: bool, confirm: str 
         click.echo(f"  destroyed: {', '.join(done.lost)}")
 
 
-def _agreed(app: App, guest: str, name: str, confirm: str | None) -> None:
-    """What is lost is named, and agreed to in words."""
+def _agreed(app: App, guest: str, name: str, confirm: str | None) -> tuple[str, ...]:
+    """What is lost is named, and agreed to in words: the snapshots that may go."""
     _, loss, _ = app.site().checkpoints.show(guest, name)
     if confirm is None:
         app.note(f"This destroys {loss}.")
@@ -189,6 +188,7 @@ def _agreed(app: App, guest: str, name: str, confirm: str | None) -> None:
         confirm = click.prompt("Type the guest's name to destroy that", err=True)
     if confirm != guest:
         raise click.UsageError(f"--confirm must name the guest, {guest}: nothing was done")
+    return loss.snapshots
 
 
 @checkpoint.command()
@@ -249,9 +249,12 @@ def promote(app: App, guest: str, copy: str) -> None:
 @checkpoint.command()
 @click.argument("words", metavar="GUEST CHECKPOINT...", nargs=-1, required=True, shell_complete=complete_guests)
 @_LOCAL
+@click.option(
+    "--snapshots", is_flag=True, help="With the snapshots in what was put aside, newer checkpoints for example."
+)
 @global_options
 @pass_app
-def destroy(app: App, words: tuple[str, ...], local: bool) -> None:  # noqa: FBT001
+def destroy(app: App, words: tuple[str, ...], local: bool, snapshots: bool) -> None:  # noqa: FBT001
     """Destroy checkpoints, or what a rollback put aside. What a clone or somebody else's hold needs stays."""
     if local:
         checkpoint_local.destroy(app, words)
@@ -262,7 +265,7 @@ def destroy(app: App, words: tuple[str, ...], local: bool) -> None:  # noqa: FBT
     if app.dry_run:
         app.show_plan(app.site().checkpoints.plan_destroy(guest, *names))
         return
-    gone = app.site().checkpoints.destroy(guest, *names)
+    gone = app.site().checkpoints.destroy(guest, *names, snapshots=snapshots)
     if app.json:
         as_json({"guest": guest, "destroyed": list(gone)})
         return
