@@ -72,12 +72,15 @@ def _identity(site: Site, guest: str) -> list[tuple[object, ...]]:
             for one in site.volumes(guest=guest)]  # fmt: skip
 
 
-def _ready(node: LiveNode, site: Site, guest: str, name: str) -> str:
+def _ready(node: LiveNode, site: Site, guest: str) -> str:
     """A guest with A in its checkpoint; the checkpoint's name."""
     for disk in DISKS:
         site.create_volume(f"{guest}/{disk}", "64M")
     _write(node, site, guest, b"A")
-    return site.checkpoints.create(guest).name
+    name = site.checkpoints.create(guest).name
+    # One that the checkpoint has not: it stays, wherever the way back is cut off.
+    site.create_volume(f"{guest}/late", "64M")
+    return name
 
 
 def _change(node: LiveNode, site: Site, guest: str, checkpoint: str, name: str) -> None:
@@ -92,7 +95,7 @@ def test_any_command_may_fail(fresh: Callable[[str], LiveNode], guest: str, name
     """After a failure at any command the same command ends it: the right bytes, the same LUs, the rest is kept."""
     node, operation = fresh("illumos"), OPERATIONS[name]
     with Site.load(node.config) as site:
-        checkpoint = _ready(node, site, guest, name)
+        checkpoint = _ready(node, site, guest)
         identity = _identity(site, guest)
         _change(node, site, guest, checkpoint, name)
         before = len(node.execs())
