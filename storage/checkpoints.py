@@ -1,4 +1,4 @@
-"""Checkpoints: atomic snapshots of all of a guest's disks, what is recorded on them, and the reader of what is there.
+"""Checkpoints: atomic snapshots of all of a guest's disks, and what is recorded on them.
 
 Pure. A guest's disks are below one dataset, and ``zfs snapshot -r`` of it has been atomic on every ZFS there ever was
 (zfs(8)). What is known of a checkpoint is in user properties of the snapshots themselves, which stay as they are when
@@ -8,13 +8,14 @@ the disks' own properties change.
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from remote.errors import InvalidValue, UnexpectedOutput
+from remote.errors import InvalidValue
 from remote.script import Query, Step
-from storage import zvol
+from storage import snapshots, zvol
 from storage.names import property_value, shown
+from storage.snapshots import Family, Snapshot
 from storage.zvol import PREFIX
 
 # The tag that keeps a checkpoint's snapshots from being destroyed by accident (zfs-hold(8)).
@@ -34,8 +35,6 @@ KEPT_FOR = PREFIX + "kept-for"
 REHEARSAL = PREFIX + "rehearsal-of"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,50}\Z")
-_NATIVE = ("type", "creation", "used", "referenced", "origin", "volsize")
-_NEWER = ("written", "userrefs")
 
 
 def new_name(now: float | None = None) -> str:
@@ -82,70 +81,6 @@ class Note:
             (CONSISTENCY, self.consistency),
         )
         return tuple((key, property_value(key.removeprefix(PREFIX), value)) for key, value in values if value)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One disk's (or the guest's own dataset's) snapshot. Bytes; ``creation`` in seconds since the epoch.
-
-    used     bytes that only this snapshot still holds
-    written  bytes written between the snapshot before and this one; None where ZFS does not tell (before 2011)
-    holds    how many tags it is held by; None where ZFS knows none (before 2009)
-    ours     our properties, without their prefix; only those set on the snapshot itself
-    """
-
-    dataset: str
-    name: str
-    creation: int
-    used: int
-    referenced: int
-    volsize: int | None
-    written: int | None
-    holds: int | None
-    ours: Mapping[str, str]
-
-    @property
-    def full(self) -> str:
-        """dataset@name."""
-        return f"{self.dataset}@{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A dataset, all below it, and their snapshots, oldest first.
-
-    kinds     filesystem or volume, by dataset
-    origins   the snapshot a dataset was cloned from
-    volsizes  of zvols, by dataset
-    written   bytes written since the last snapshot, by dataset; empty where ZFS does not tell
-    ours      our properties, by dataset
-    """
-
-    kinds: Mapping[str, str]
-    origins: Mapping[str, str]
-    volsizes: Mapping[str, int]
-    written: Mapping[str, int]
-    ours: Mapping[str, Mapping[str, str]]
-    snapshots: Mapping[str, tuple[Snapshot, ...]]
-
-    def volumes(self, parent: str) -> tuple[str, ...]:
-        """The zvols directly below a dataset, by name."""
-        below = (one for one, kind in self.kinds.items() if kind == "volume")
-        return tuple(sorted(one for one in below if one.rpartition("/")[0] == parent))
-
-    def find(self, dataset: str, snapshot: str) -> Snapshot | None:
-        """A dataset's snapshot by name."""
-        return next((one for one in self.snapshots.get(dataset, ()) if one.name == snapshot), None)
-
-    def names(self, dataset: str) -> tuple[str, ...]:
-        """Of all its snapshots, oldest first."""
-        return tuple(one.name for one in self.snapshots.get(dataset, ()))
-
-    def newer(self, dataset: str, snapshot: str) -> tuple[Snapshot, ...]:
-        """The snapshots of a dataset that are newer than this one."""
-        own = self.snapshots.get(dataset, ())
-        names = [one.name for one in own]
-        return own[names.index(snapshot) + 1 :] if snapshot in names else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,108 +144,10 @@ def _disk(dataset: str) -> str:
     return dataset.rpartition("/")[2]
 
 
-# -- questions ---------------------------------------------------------------------------------------------------------
-
-_COLUMNS = "name,property,value,source"
-
-
 def family(below: str) -> tuple[Query[str], ...]:
-    """Everything about a dataset, all below it and their snapshots; none of it need be there. For ``read_family``.
-
-    Two questions, since the second is of properties that old releases do not know.
-    """
-    asked = (*_NATIVE, zvol.STATE, zvol.GUEST, zvol.GUID, KEPT_FOR, REHEARSAL, zvol.THICK, *JOURNAL, *OURS)
-    return tuple(
-        Query(("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join(names), below), str, absent=(zvol.NO_DATASET, *old))
-        for names, old in ((asked, ()), (_NEWER, ("invalid property",)))
-    )
-
-
-def read_family(text: str, newer: str = "") -> Family:
-    """Read ``zfs get -Hp -r -o name,property,value,source`` of filesystems, volumes and snapshots. libzfs lists the
-    snapshots of one dataset in the order in which they were made (zfs_iter.c).
-
-    tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	type	snapshot	-
-    tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	org.xvmstore:reason	apt	local
-    """
-    rows = _rows(text)
-    for key, values in _rows(newer).items():
-        rows.setdefault(key, {}).update(values)
-    kinds, origins, volsizes, written, ours = {}, {}, {}, {}, {}
-    snapshots: dict[str, list[Snapshot]] = {}
-    for full, row in rows.items():
-        if _value(full, row, "type") == "snapshot":
-            dataset, _, tag = full.partition("@")
-            snapshots.setdefault(dataset, []).append(_snapshot(dataset, tag, full, row))
-            continue
-        kinds[full], ours[full] = _value(full, row, "type"), _own(row)
-        if row.get("origin", ("-", ""))[0] != "-":
-            origins[full] = row["origin"][0]
-        if row.get("volsize", ("-", ""))[0] != "-":
-            volsizes[full] = _number(full, row, "volsize")
-        if row.get("written", ("-", ""))[0] != "-":
-            written[full] = _number(full, row, "written")
-    return Family(kinds, origins, volsizes, written, ours, {key: tuple(values) for key, values in snapshots.items()})
-
-
-Row = Mapping[str, tuple[str, str]]
-
-
-def _rows(text: str) -> dict[str, dict[str, tuple[str, str]]]:
-    rows: dict[str, dict[str, tuple[str, str]]] = {}
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise UnexpectedOutput("zfs get", line, "four fields with a TAB between them")
-        rows.setdefault(fields[0], {})[fields[1]] = (fields[2], fields[3])
-    return rows
-
-
-def _snapshot(dataset: str, tag: str, full: str, row: Row) -> Snapshot:
-    def maybe(key: str) -> int | None:
-        return _number(full, row, key) if row.get(key, ("-", ""))[0] != "-" else None
-
-    return Snapshot(
-        dataset=dataset,
-        name=tag,
-        creation=_number(full, row, "creation"),
-        used=_number(full, row, "used"),
-        referenced=_number(full, row, "referenced"),
-        volsize=maybe("volsize"),
-        written=maybe("written"),
-        holds=maybe("userrefs"),
-        ours=_own(row),
-    )
-
-
-def _own(row: Row) -> dict[str, str]:
-    """Ours, as far as they are set on the thing itself: a snapshot also shows what its dataset has now."""
-    own = ((key, value) for key, (value, source) in row.items() if source in {"local", "received"})
-    return {key.removeprefix(PREFIX): value for key, value in own if key.startswith(PREFIX)}
-
-
-def _value(full: str, row: Row, key: str) -> str:
-    if key not in row:
-        raise UnexpectedOutput("zfs get", full, f"a line for its property {key}")
-    return row[key][0]
-
-
-def _number(full: str, row: Row, key: str) -> int:
-    value = _value(full, row, key)
-    if not value.isdecimal():
-        raise UnexpectedOutput("zfs get", f"{full}\t{key}\t{value}", "a number")
-    return int(value)
-
-
-def origins(pool: str) -> Query[Mapping[str, str]]:
-    """Every clone of the pool, and the snapshot it was made from."""
-    argv = ("zfs", "get", "-Hp", "-r", "-o", "name,value", "origin", pool)
-    return Query(argv, _read_origins)
-
-
-def _read_origins(text: str) -> Mapping[str, str]:
-    pairs = (line.split("\t") for line in text.splitlines())
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and "@" in pair[1]}
+    """All that is asked of a guest's dataset, or of a place for several; for ``snapshots.read_family``."""
+    ours = (zvol.STATE, zvol.GUEST, zvol.GUID, KEPT_FOR, REHEARSAL, zvol.THICK, *JOURNAL, *OURS)
+    return snapshots.family(below, ours)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------

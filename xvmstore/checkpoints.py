@@ -11,9 +11,10 @@ from remote.errors import InUse, NotFound, Refused, StepFailed
 from remote.host import Outcome, user_name
 from remote.script import Step
 from storage import checkpoints, retention, rollback, zvol
-from storage.checkpoints import Checkpoint, Family, Note
+from storage.checkpoints import Checkpoint, Note
 from storage.names import human, property_value
 from storage.retention import Candidate, Decision, Policy
+from storage.snapshots import Family, read_family
 from xvmstore import guest_state
 from xvmstore.guest_state import GuestState
 from xvmstore.nodes import StorageNode
@@ -76,7 +77,7 @@ def carry_out(node: StorageNode, guests: Sequence[str], snapshot: str, plan: Pla
     _raise_failure(node, guests, plan, outcome)
     cost = checkpoints.read_cost(outcome.steps[plan.roles.index("space")].stdout)
     texts = [one.get() for one in outcome.answers]
-    families = [checkpoints.read_family(*texts[2 * i : 2 * i + 2]) for i in range(len(guests))]
+    families = [read_family(*texts[2 * i : 2 * i + 2]) for i in range(len(guests))]
     found = tuple(_taken(node, guest, family, snapshot) for guest, family in zip(guests, families, strict=True))
     return Taken(snapshot, found, cost.cost if cost else 0, cost.available if cost else 0)
 
@@ -134,7 +135,7 @@ def listed(node: StorageNode) -> tuple[Checkpoint, ...]:
     """Every checkpoint of every guest, by guest, oldest first; what rollbacks put aside is seen guest by guest."""
     base = node.settings.base
     texts = [one.get() for one in node.host.ask(checkpoints.family(base))]
-    family = checkpoints.read_family(*texts)
+    family = read_family(*texts)
     parents = sorted({one.rpartition("/")[0] for one, kind in family.kinds.items() if kind == "volume"})
     guests = [(one.removeprefix(f"{base}/"), one) for one in parents]
     whole = [(guest, parent) for guest, parent in guests if "/" not in guest and ":" not in guest]
@@ -187,7 +188,7 @@ def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Check
         raise NotFound(f"{node.name}: {guest} has no checkpoint {snapshot}") from failure
     if failure is not None:
         raise failure
-    family = checkpoints.read_family(*(one.get() for one in done.answers))
+    family = read_family(*(one.get() for one in done.answers))
     return _taken(node, guest, family, snapshot)
 
 

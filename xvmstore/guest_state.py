@@ -8,9 +8,10 @@ from iscsi.backend import Everything, Export
 from remote.errors import InUse, NotFound, Refused
 from remote.host import Answer
 from remote.script import Query
-from storage import checkpoints, rollback, zvol
-from storage.checkpoints import Checkpoint, Family, Journal
+from storage import checkpoints, rollback, snapshots, zvol
+from storage.checkpoints import Checkpoint, Journal
 from storage.names import VolumeName
+from storage.snapshots import Family
 from storage.zvol import Zvol
 from xvmstore import inspection
 from xvmstore.nodes import StorageNode
@@ -129,7 +130,7 @@ def questions(node: StorageNode, guest: str) -> tuple[Query[Any], ...]:
         zvol.zvols(kept),
         *checkpoints.family(parent),
         *checkpoints.family(kept),
-        checkpoints.origins(pool),
+        snapshots.origins(pool),
         rollback.programs(pool),
     )
 
@@ -151,8 +152,8 @@ def answer(node: StorageNode, guest: str, answers: Sequence[Answer[Any]]) -> Gue
         guest=guest,
         parent=parent,
         disks=(),
-        family=checkpoints.read_family(own.get(), own_newer.get()),
-        aside=checkpoints.read_family(kept.get(), kept_newer.get()),
+        family=snapshots.read_family(own.get(), own_newer.get()),
+        aside=snapshots.read_family(kept.get(), kept_newer.get()),
         origins=origins.get(),
         programs=programs.get(),
     )

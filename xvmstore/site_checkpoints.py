@@ -7,7 +7,7 @@ from remote.errors import InvalidValue
 from storage import names
 from storage.checkpoints import Checkpoint, Note, new_name
 from storage.retention import Decision, Policy
-from xvmstore import checkpoints, guest_state, held_checkpoints, rehearsals, rollbacks
+from xvmstore import checkpoints, guest_state, held_checkpoints, rehearsals, rollback_plans, rollbacks
 from xvmstore.checkpoints import Taken
 from xvmstore.config import Config
 from xvmstore.dom0s import XenDom0
@@ -16,7 +16,8 @@ from xvmstore.guest_state import GuestState
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.rehearsals import Rehearsal
-from xvmstore.rollbacks import Loss, Rollback
+from xvmstore.rollback_plans import Loss
+from xvmstore.rollbacks import Rollback
 
 
 class Checkpoints:
@@ -54,7 +55,7 @@ class Checkpoints:
         """A checkpoint, what going back to it without keeping anything would lose, and why it may not be destroyed."""
         state = self.state(guest)
         found = state.checkpoint(name)
-        return found, rollbacks.loss(state, found.name), checkpoints.why_not(state, found)
+        return found, rollback_plans.loss(state, found.name), checkpoints.why_not(state, found)
 
     def note(self, guest: str, name: str, *, outcome: str) -> Checkpoint:
         """Record how what came after a checkpoint ended. Raises NotFound."""
@@ -78,7 +79,7 @@ class Checkpoints:
     def plan_roll_back(self, guest: str, name: str, *, discard: bool = False) -> Plan:
         """What ``roll_back`` would do. The node is asked."""
         state = self.state(guest)
-        return rollbacks.plan(self._node(), state, rollbacks.wish(self._node(), state, name, discard=discard))
+        return rollback_plans.plan(self._node(), state, rollback_plans.wish(self._node(), state, name, discard=discard))
 
     def rehearse(self, guest: str, name: str, *, copy: str, dom0s: Sequence[str] = ()) -> Rehearsal:
         """Make another guest, ``copy``, of a checkpoint: clones, exported under GUIDs and targets of their own."""

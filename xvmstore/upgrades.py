@@ -21,7 +21,7 @@ from remote.errors import InUse, NotFound, PartlyDone, Refused, UnexpectedOutput
 from remote.script import Expect, Step
 from storage import checkpoints, zvol
 from storage.checkpoints import JOURNAL, UPGRADE, UPGRADE_CHECKS, UPGRADE_COMMAND, Note
-from xvmstore import guest_state, health, rehearsals, rollbacks, volumes
+from xvmstore import guest_state, health, rehearsals, rollback_plans, rollbacks, volumes
 from xvmstore.checkpoints import carry_out, create, plan_create, set_outcome, who
 from xvmstore.dom0s import XenDom0
 from xvmstore.guest_machines import GuestMachine
@@ -264,7 +264,7 @@ def _put_back(course: _Course) -> Rollback:
         how = course.machine.stop(running, volumes.volumes(node, guest=guest))
         course.say(f"{guest} on {running.name}: {how}")
     state = _free(node, guest)
-    wish = rollbacks.wish(node, state, course.checkpoint, discard=False, for_upgrade=True)
+    wish = rollback_plans.wish(node, state, course.checkpoint, discard=False, for_upgrade=True)
     return rollbacks.roll_back(node, state, replace(wish, then=(course.phase("starting"),)))
 
 

@@ -9,7 +9,8 @@ import pytest
 from remote.errors import InvalidValue, UnexpectedOutput
 from remote.script import Step
 from storage import checkpoints
-from storage.checkpoints import Cost, Note, of_guest, read_family
+from storage.checkpoints import Cost, Note, of_guest
+from storage.snapshots import read_family
 from tests.storage.test_rollback import run
 
 PARENT = "tank/xvm/web1"
