@@ -31,6 +31,7 @@ def config(node: LabNode, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guest(node: LabNode) -> Iterator[Guest]:
     """A guest with two disks, both with bytes of its own."""
+    assert 0 == node.xvm("guest", "install-script", "--dom0", "xen1").exit
     found = guests.start(node, Dom0(node), NAME, "root", "data", size="64M")
     for disk in ("xvda", "xvdb"):
         found.does(f"dd if=/dev/urandom of=/dev/{disk} bs=64k count=16 oflag=direct 2>/dev/null")

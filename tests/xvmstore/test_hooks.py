@@ -215,6 +215,16 @@ def test_guests_and_options(machine: Machine) -> None:
     assert [f"--node|san1|checkpoint|note|{guest}|{NAME}|--outcome|done|" for guest in ("web1", "db-1")] == notes
 
 
+def test_another_root(machine: Machine) -> None:
+    """A dataset of this machine that is not at /."""
+    machine.conf("POLICY=block", 'CHECKPOINT="--local --root tank/my/data"')
+    machine.run("apt-get")
+
+    create, _, *notes = machine.calls()[:4]
+    assert create.startswith("checkpoint|create|--local|--root|tank/my/data|--reason|before apt|--json|")
+    assert [f"checkpoint|note|--local|{NAME}|--outcome|done|"] == [note for note in notes if "note" in note]
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

@@ -44,7 +44,7 @@ def hook() -> None:
 def install_(app: App, kind: str, policy: "Policy | None", root: Path, checkpoint: tuple[str, ...]) -> None:
     """Put a hook in place, or change it.
 
-    CHECKPOINT is what it takes one of: --local, this machine (as at first), or the names of guests.
+    CHECKPOINT is what it takes one of: --local, this machine (as at first), --local --root DATASET, or guests by name.
     """
     wanted = KINDS[kind]
     if app.dry_run:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from remote.errors import ConfigError, InvalidValue, NotFound, Refused
-from storage.names import word
+from storage.names import dataset, word
 
 SCRIPT = "usr/local/lib/xvmstore/xvmstore-hook"
 CONF = "etc/xvmstore/hook.conf"
@@ -168,6 +168,8 @@ def conf_text(values: Mapping[str, str]) -> str:
 def _checkpoint(words: Sequence[str]) -> tuple[str, ...]:
     if tuple(words) == (LOCAL,):
         return (LOCAL,)
+    if tuple(words[:-1]) == (LOCAL, "--root"):
+        return (LOCAL, "--root", dataset(words[-1]))
     return tuple(word(one, f"guest name ({LOCAL} stands alone)") for one in words)
 
 
