@@ -190,10 +190,15 @@ def plan_hand_over(node: StorageNode, state: GuestState, guest: str, checkpoint:
     )
 
 
-def _put_aside_before(there: GuestState, name: str) -> None:
-    """An earlier run came further: the rehearsal is put aside already, or about to be the guest. Raises NotFound."""
+def _is_done(there: GuestState, name: str) -> bool:
+    """An earlier run came further: all the way, or the rehearsal is put aside, or about to be the guest.
+
+    Raises NotFound where there was none.
+    """
     if there.kept.get(name, "").startswith(rollback.REHEARSED) or name in there.journal.rollback.split():
-        return
+        return False
+    if tuple(there.kept.values())[-1:] == (name,):
+        return True
     raise NotFound(f"there is no rehearsal {name} of {there.guest}: `xvmstore volume list`")
 
 
@@ -220,7 +225,9 @@ def promote(node: StorageNode, guest: str, name: str) -> Rollback:
     try:
         state = guest_state.look(node, name)
     except NotFound:
-        _put_aside_before(there, name)
+        if _is_done(there, name):
+            found = tuple(one.volume for one in there.disks)
+            return Rollback(guest, name, tuple(there.kept)[-1], (), found)
     else:
         _refuse_half(node, there, state)
         _, checkpoint = original(state)

@@ -12,12 +12,12 @@ from tests.lab.live import THOROUGH, Dom0, LabNode
 from xvmstore import Site
 
 DISKS = ("first", "second", "third")
-CHECKPOINTS = 50
+CHECKPOINTS = 50 if THOROUGH else 20
 # A rehearsal takes 16 s under emulation, a clone read on the node a second: all are cloned, and some rehearsed.
-REHEARSED = 1 if THOROUGH else 24
+REHEARSED = 1 if THOROUGH else 10
 BLOCK = 4096
 # Slots of a disk, of a block each. All is overwritten many times, so a block may be older than it should be, too.
-RING = 96
+RING = 48
 ROUND = RING * len(DISKS)
 
 # Writes record n to disk n mod 3 once record n-1 is acknowledged, and tells in a file how far it is.
