@@ -81,7 +81,8 @@ lab-test: setup lab-packages ## the tests on the lab, which is started for them;
 
 vagrant-check: ## shellcheck of all scripts; Vagrant's own look at the Vagrantfile for both providers
 	$(call install,$(CHECK_PACKAGES))
-	shellcheck -x -P SCRIPTDIR vagrant/provision/*.sh vagrant/image/*.sh vagrant/image/lab-init dom0/files/block-xvmstore
+	shellcheck -x -P SCRIPTDIR vagrant/provision/*.sh vagrant/image/*.sh vagrant/image/lab-init dom0/files/block-xvmstore \
+	  xvmstore/hooks/xvmstore-hook xvmstore/hooks/wrapper
 	ruby -wc vagrant/Vagrantfile
 	@# Vagrant looks at VirtualBox's settings only where it finds VBoxManage: a stand-in that tells a version will do.
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \

@@ -16,7 +16,8 @@ XvmError                    exit  meaning
     ├── PartlyDone          3     a command failed and something is left; a re-run converges
     ├── Interrupted         3     the session ended first: the outcome is unknown
     ├── QueryFailed         1     a question was not answered
-    └── UnexpectedOutput    1     a tool printed what its parser does not know
+    ├── UnexpectedOutput    1     a tool printed what its parser does not know
+    └── ZfsError            1     ZFS on this very machine said no (storage.local_errors has its kinds)
 """
 
 

@@ -175,6 +175,18 @@ def test_the_node_dies_on_the_way_back(node: LabNode, dom0: Dom0, guest: Guest, 
     _tidy(node, config)
 
 
+def test_held_still_for_a_checkpoint(node: LabNode, guest: Guest, tmp_path: Path) -> None:
+    """The domain paused by xl; and real file systems frozen over SSH, dom0's own standing in for a guest's."""
+    login = [line for line in node.config.read_text().split("[dom0s.xen1]")[1].splitlines()
+             if line.startswith(("host", "transport", "ssh_", "known_hosts"))]  # fmt: skip
+    config = node.variant(tmp_path, tables="\n".join([GUEST, *login]))
+    for how in ("pause", "freeze"):
+        said = node.xvm("checkpoint", "create", NAME, f"--{how}", "--json", config=config)
+        assert (0, how) == (said.exit, said.json["checkpoints"][0]["consistency"]), said.err
+    guest.does("echo it goes on")
+    _tidy(node, config)
+
+
 def test_a_rehearsal_runs_beside_the_guest(node: LabNode, dom0: Dom0, guest: Guest, config: Path) -> None:
     """A copy of the guest is started without a network, from its own LUs, while the guest goes on."""
     before = sums(guest, dom0)
