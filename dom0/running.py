@@ -62,4 +62,3 @@ def isolated(name: str, lines: tuple[str, ...]) -> Argv:
     no network (xl(1), "create": key=value overrides what is in the file)."""
     disks = ", ".join(f"'{line}'" for line in lines)
     return f'name="{name}"', "vif=[]", f"disk=[{disks}]"
-
