@@ -49,8 +49,8 @@ class Toolstack:
     params   what xenstore has as a disk's target, by wiring
     stopped  what domid says of a guest that does not run
     info     prints what ``parse_info`` reads
-    shutdown asks a guest to stop, ``destroy`` stops it; ``start`` begins it from a file on dom0, or, where the toolstack
-             keeps its definitions itself, by its name
+    shutdown asks a guest to stop, ``destroy`` stops it; ``start`` begins it ``from_file`` on dom0, or, where the
+             toolstack keeps its definitions itself, by its name
     """
 
     format: str
