@@ -2,7 +2,7 @@
 
 Two ways. *Keep*: the checkpoint is cloned below ``GUEST:kept/``, the guest's own dataset and the clone change places by
 two renames, and what the guest had stays where the clone was made. *Discard*: ``zfs rollback``, which destroys all that
-is newer; on OpenZFS since 0.8 and illumos since 2017 in one channel program over all disks, all or none.
+is newer; where channel programs can list bookmarks, in one of these over all disks, all or none.
 
 Linux lets ``zfs rollback`` change a volume that somebody has open (zvol_suspend, since 0.7), so nothing here is done
 before the LUs are gone, and the channel program refuses what is still open.
