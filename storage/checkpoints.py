@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from remote.errors import InvalidValue
 from remote.script import Query, Step
@@ -260,10 +260,8 @@ def record(full: str, key: str, value: str) -> Step:
 
 
 # Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one.
-_RELEASE_BELOW = """\
+_HOLDS = """\
 z="$xvm_become zfs" was=$IFS
-said=`$z get -H -o value userrefs "$1" 2>&1`
-case $said in *"invalid property"*|*"does not exist"*) exit 0 ;; esac
 each() {
     { $z get -H -r -o name,value userrefs "$2" && echo "end	0"; } | {
         whole=1
@@ -280,27 +278,35 @@ look() {
     [ -z "$others" ] || { echo "$others" >&2; return 1; }
 }
 let_go() { $z release xvmstore "$name"; }
-each look "$1" || exit
-[ -z "$2" ] || each let_go "$1"
+held_by_us_alone() {
+    said=`$z get -H -o value userrefs "$1" 2>&1`
+    # Releases that know no holds, and what is gone already, have none.
+    case $said in *"invalid property"*|*"does not exist"*) none=yes ;; *) none= && each look "$1" ;; esac
+}
+release_all() { held_by_us_alone "$1" && { [ -n "$none" ] || each let_go "$1"; }; }
 """
 
 
 def held_by_us_alone(dataset: str) -> Step:
     """Checks that no snapshot below is held by anybody else; stderr has a row of ``zfs holds -H`` for each that is."""
-    return Step(("sh", "-c", _RELEASE_BELOW, "held-by-us-alone", dataset, ""))
+    return Step(("sh", "-c", _HOLDS + 'held_by_us_alone "$1"\n', "held-by-us-alone", dataset))
 
 
 def release_below(dataset: str) -> Step:
     """Take our holds off all snapshots of a dataset and below, for it is to be destroyed; nobody else may hold one."""
-    return Step(("sh", "-c", _RELEASE_BELOW, "release-holds", dataset, "yes"))
+    return Step(("sh", "-c", _HOLDS + 'release_all "$1"\n', "release-holds", dataset))
 
 
+# What cannot be looked at is not destroyed, and its holds are not touched.
 _DESTROY_BARE = """\
-z="$xvm_become zfs"
-all=`$z list -H -o name -t filesystem,volume -r "$1" 2>/dev/null` || exit 0
+all=`$z list -H -o name -t filesystem,volume -r "$1" 2>&1`
+status=$?
+case $all in *"dataset does not exist"*) exit 0 ;; esac
+[ $status -eq 0 ] || { echo "$all" >&2; exit 1; }
 [ "$all" = "$1" ] || exit 0
 whose=`$z get -H -o value "$2" "$1"` || exit
 [ "$whose" = "$3" ] || exit 0
+release_all "$1" || exit
 exec $z destroy -r "$1"
 """
 
@@ -308,13 +314,7 @@ exec $z destroy -r "$1"
 def destroy_if_bare(parent: str) -> tuple[Step, ...]:
     """A guest's dataset that has only snapshots left, once its last disk has gone with all of its own."""
     guest = parent.rpartition("/")[2]
-    bare = Step(("sh", "-c", _DESTROY_BARE, "destroy-if-bare", parent, zvol.GUEST, guest))
-    return replace(release_below(parent), unless=("sh", "-c", _HAS_DISKS, "has-disks", parent)), bare
-
-
-_HAS_DISKS = """\
-$xvm_become zfs list -H -o name -t filesystem,volume -r "$1" 2>/dev/null | sed 1d | grep . >/dev/null
-"""
+    return (Step(("sh", "-c", _HOLDS + _DESTROY_BARE, "destroy-if-bare", parent, zvol.GUEST, guest)),)
 
 
 @dataclass(frozen=True, slots=True)

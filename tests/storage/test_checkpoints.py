@@ -139,7 +139,8 @@ def test_a_pool_that_cannot_be_looked_at(tmp_path: Path) -> None:
 
 def test_only_our_holds_are_released(tmp_path: Path) -> None:
     """Somebody else's is named, and nothing is released then."""
-    rows = '"get -H -r -o name,value userrefs d") printf "d\\t-\\nd@a b\\t1\\nd@c\\t2\\nd@e\\t0\\n" ;;\n'
+    rows = '"get -H -o value userrefs d") echo - ;;\n'
+    rows += '"get -H -r -o name,value userrefs d") printf "d\\t-\\nd@a b\\t1\\nd@c\\t2\\nd@e\\t0\\n" ;;\n'
     ours = '"holds -H d@a b") printf "d@a b\\txvmstore\\tthen\\n" ;;\n'
     both = ours + '"holds -H d@c") printf "d@c\\tbackup\\tthen\\nd@c\\txvmstore\\tthen\\n" ;;\n'
     alone = ours + '"holds -H d@c") printf "d@c\\txvmstore\\tthen\\n" ;;\n'
@@ -156,9 +157,23 @@ def test_only_our_holds_are_released(tmp_path: Path) -> None:
 
 def test_a_bare_dataset_goes(tmp_path: Path) -> None:
     """One that is ours, and has nothing below it but snapshots."""
-    _, bare = checkpoints.destroy_if_bare("t/web1")
+    (bare,) = checkpoints.destroy_if_bare("t/web1")
     listing = '"list -H -o name -t filesystem,volume -r t/web1") printf "t/web1\\n{}" ;;\n'
-    whose = '"get -H -o value org.xvmstore:guest t/web1") echo {} ;;\n"destroy -r t/web1") ;;'
+    whose = (
+        '"get -H -o value org.xvmstore:guest t/web1") echo {} ;;\n"destroy -r t/web1") ;;\n'
+        '"get -H -o value userrefs t/web1") echo - ;;\n'
+        '"get -H -r -o name,value userrefs t/web1") printf "t/web1\\t-\\nt/web1@a\\t1\\n" ;;\n'
+        '"holds -H t/web1@a") printf "t/web1@a\\txvmstore\\tthen\\n" ;;\n"release xvmstore t/web1@a") ;;'
+    )
     for more, owner, gone in (("", "web1", True), ("t/web1/root\\n", "web1", False), ("", "-", False)):
         exit_, _, asked = run(tmp_path, bare, listing.format(more) + whose.format(owner))
         assert (0, gone) == (exit_, "destroy -r t/web1" in asked)
+
+
+def test_what_cannot_be_looked_at_stays(tmp_path: Path) -> None:
+    """A listing that fails is no empty one: nothing is released, nothing destroyed, and the step fails."""
+    (bare,) = checkpoints.destroy_if_bare("t/web1")
+    for exit_, case in ((1, "printf 't/web1\\n'; exit 1"), (0, "echo 'dataset does not exist' >&2; exit 1")):
+        listing = f'"list -H -o name -t filesystem,volume -r t/web1") {case} ;;'
+        ended, _, asked = run(tmp_path, bare, listing)
+        assert (exit_, 1) == (ended, len(asked))
