@@ -53,7 +53,7 @@ OPERATIONS = {
 }
 # Every command of the usual way back; of the rest every fourth, each time others, unless all is asked for.
 THOROUGH = bool(os.environ.get("XVMSTORE_THOROUGH"))
-CASES = [(name, fault) for name in OPERATIONS for fault in ("fail-after", "kill")]
+CASES = [*((name, fault) for name in OPERATIONS for fault in ("fail-after", "kill")), ("upgrade", "drop")]
 
 
 def _write(node: LiveNode, site: Site, guest: str, letter: bytes) -> None:

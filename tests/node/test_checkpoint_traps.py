@@ -201,3 +201,21 @@ def test_two_that_go_on_with_one_upgrade(site: Site, guest: str) -> None:
         site.upgrades.upgrade(guest, command)
     (found,) = site.checkpoints.state(guest).checkpoints
     assert ("rolled back", "") == (found.outcome, site.checkpoints.state(guest).journal.upgrade)
+
+
+def test_a_full_pool(illumos: LiveNode, site: Site, guest: str) -> None:
+    """Neither a checkpoint nor a way back: one line that says what to do, and all is as it was."""
+    made(site, guest)
+    name = site.checkpoints.create(guest).name
+    before = illumos.state()
+    full = '[[fault]]\ncommand = "*"\naction = "condition"\ncondition = "pool-full"\nevery = true\n'
+    for does in (lambda: site.checkpoints.create(guest), lambda: site.checkpoints.roll_back(guest, name)):
+        illumos.faults(full)
+        with pytest.raises(XvmError) as raised:
+            does()
+        illumos.faults("")
+        assert (1, True) == (raised.value.exit_code, "room" in str(raised.value)), raised.value
+        assert "\n" not in str(raised.value)
+    assert [name] == names(site, guest)
+    assert [True, True] == [one.exported and not one.trouble for one in site.volumes(guest=guest)]
+    assert before == illumos.state()
