@@ -124,7 +124,8 @@ def test_what_never_goes(candidates: list[Candidate], policy: Policy) -> None:
     """The newest, which may be the only one; what is protected; what is too young."""
     found = {one.name: one.keep for one in plan(candidates, policy, now=NOW)}
     assert {one.name for one in candidates} == set(found)
-    newest = max(candidates, key=lambda one: (one.created, one.name), default=None)
+    # Of two of one second the one that was given last.
+    newest = max(reversed(candidates), key=lambda one: one.created, default=None)
     young = [one for one in candidates if policy.older_than and NOW - one.created < policy.older_than]
     held = [one for one in candidates if one.protected]
     assert all(found[one.name] for one in (*young, *held, *([newest] if newest else [])))
@@ -135,7 +136,7 @@ def test_keep_last_keeps_as_many(candidates: list[Candidate], many: int) -> None
     """At least so many, if there are; and of those that are not protected the newest, no more."""
     found = kept(candidates, Policy(keep_last=many))
     assert len(found) >= min(many, len(candidates))
-    counted = sorted((one for one in candidates if not one.protected), key=lambda one: (one.created, one.name))
+    counted = sorted((one for one in candidates if not one.protected), key=lambda one: one.created)
     assert {one.name for one in counted[-many:]} == set(found) - {one.name for one in candidates if one.protected}
 
 
