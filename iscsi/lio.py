@@ -71,7 +71,7 @@ class Lio:
     def _make_unit(self, export: Export, dataset: str) -> Argv:
         return lio_programs.make_unit(_name(export), self.device(dataset), serial=export.serial, guid=export.guid)
 
-    def suspend(self, export: Export) -> tuple[Step, ...]:
+    def suspend(self, export: Export) -> tuple[Step, Step]:
         """Who saw the LUN is remembered in LIO itself, as in ``move``."""
         name, target, lun = _name(export), export.target, export.lun
         unbind = lio_programs.unbind_lun(target, lun, name, keep_places=True)
@@ -155,18 +155,15 @@ class Lio:
 
         Who saw the LUN is remembered in LIO itself, so that a re-run can finish what was cut off.
         """
-        name, target, lun = _name(export), export.target, export.lun
-        unbind = lio_programs.unbind_lun(target, lun, name, keep_places=True)
-        bind = lio_programs.bind_lun(target, lun, name)
-        remove = lio_programs.remove_unit(name)
+        unbind, remove = self.suspend(export)
         served = Capture(_SERVED.name, "p", required=False)
         return (
-            Step(lio_programs.was_served(name, target, lun), captures=(served,), silent=True),
-            _if_served(unbind, undo=bind),
-            _if_served(remove, undo=self._make_unit(export, export.dataset)),
+            Step(lio_programs.was_served(_name(export), export.target, export.lun), captures=(served,), silent=True),
+            replace(unbind, unless=_NOT_SERVED),
+            replace(remove, unless=_NOT_SERVED),
             rename,
-            _if_served(self._make_unit(export, dataset), undo=remove),
-            _if_served(bind, undo=unbind),
+            replace(remove, argv=self._make_unit(export, dataset), undo=remove.argv, unless=_NOT_SERVED),
+            replace(unbind, argv=unbind.undo or (), undo=unbind.argv, unless=_NOT_SERVED),
             self._save_moved(export, dataset),
         )
 
@@ -223,10 +220,7 @@ class Lio:
 
 
 _SERVED = Captured("served")
-
-
-def _if_served(argv: Argv, *, undo: Argv) -> Step:
-    return Step(argv, undo=undo, lies=True, unless=("test", "-z", _SERVED), retry=_BUSY, silent=True)
+_NOT_SERVED = ("test", "-z", _SERVED)
 
 
 def _gone(export: Export) -> Argv:

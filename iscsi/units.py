@@ -158,15 +158,14 @@ def _stmfadm_move(move: Move) -> tuple[Step, ...]:
     -k of an unknown GUID exits 0, so whether it is registered has to be asked first.
     """
     absent = ("test", "-z", _WAS_THERE)
-    leave = ("stmfadm", "delete-lu", "-k", move.guid)
-    back = ("stmfadm", "import-lu", move.old_path)
+    (leave,) = _stmfadm_suspend(move.old_path, move.guid)
     alias = ("stmfadm", "modify-lu", "-p", f"alias={move.new_alias}", move.guid)
     return (
         # Views alone mean that an earlier move was cut off: its LU is to be registered as well.
         _stmfadm_look(move.guid, "s/^LU Name: //p"),
-        Step(leave, undo=back, lies=True, unless=absent, retry=BUSY, silent=True),
+        replace(leave, unless=absent),
         move.rename,
-        Step(("stmfadm", "import-lu", move.new_path), undo=leave, lies=True, unless=absent, retry=BUSY, silent=True),
+        replace(leave, argv=("stmfadm", "import-lu", move.new_path), undo=leave.argv, unless=absent),
         Step(alias, unless=absent, retry=BUSY, silent=True),
     )
 

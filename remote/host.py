@@ -214,7 +214,12 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+def who() -> str:
+    """USER@HOST, as it is recorded and shown to others."""
+    return f"{user_name()}@{socket.gethostname()}"
+
+
 def guest_lock(guest: str, *others: str) -> Lock:
     """The lock for changes of guests' disks, owned by the user and machine we run as."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Lock(guest, f"{user_name()}@{socket.gethostname()}[{os.getpid()}],since,{stamp}", others=others)
+    return Lock(guest, f"{who()}[{os.getpid()}],since,{stamp}", others=others)

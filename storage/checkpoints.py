@@ -259,6 +259,34 @@ def record(full: str, key: str, value: str) -> Step:
     return Step(("zfs", "set", f"{key}={property_value(key.removeprefix(PREFIX), value)}", full))
 
 
+# Every snapshot of the checkpoint has it, since a guest's own dataset is not a disk and disks may go.
+_EACH = """\
+z="$xvm_become zfs" parent=$1 tag=$2 setting=$3
+{ $z list -H -o name -t filesystem,volume -r "$parent" && echo end; } | {
+    whole=1 found=
+    while read one; do
+        [ "$one" != end ] || { whole=0; continue; }
+        $z list -H -o name "$one@$tag" >/dev/null 2>&1 || continue
+        found=1
+        $z set "$setting" "$one@$tag" || exit
+    done
+    [ -n "$found" ] || { echo "$parent@$tag: dataset does not exist" >&2; exit 1; }
+    exit $whole
+}
+"""
+
+
+def set_on_all(parent: str, snapshot: str, key: str, value: str) -> Step:
+    """Record something on all snapshots of a checkpoint. Raises InvalidValue."""
+    setting = f"{key}={property_value(key, value)}"
+    return Step(("sh", "-c", _EACH, "set-on-each", parent, snapshot, setting))
+
+
+def set_outcome(parent: str, snapshot: str, outcome: str) -> Step:
+    """Record how it went. Raises InvalidValue."""
+    return set_on_all(parent, snapshot, OUTCOME, outcome)
+
+
 # Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one.
 _HOLDS = """\
 z="$xvm_become zfs" was=$IFS

@@ -21,7 +21,7 @@ _LARGEST = 2**63 - 1
 # A Xen guest's disk: any xvd, and what old HVM guests have besides (xl-disk-configuration(5), vbd-interface(7)).
 VDEV = r"xvd[a-z]{1,2}|hd[a-d]|sd[a-p]"
 # Of a user property; ZAP_MAXVALUELEN was 1024 until pool version 15.
-_LONGEST_VALUE = 1023
+LONGEST_VALUE = 1023
 # SBD_MIN_LU_SIZE of COMSTAR: a smaller volume cannot be exported.
 SMALLEST_VOLUME = 1 << 20
 
@@ -86,9 +86,9 @@ def property_name(text: str) -> str:
 
 def property_value(name: str, value: str) -> str:
     """A property's value: anything on one line. Raises InvalidValue."""
-    if not value.isprintable() or len(value.encode()) > _LONGEST_VALUE:
+    if not value.isprintable() or len(value.encode()) > LONGEST_VALUE:
         raise InvalidValue(
-            f"{name}={shown(value)}: a property's value is printable text of at most {_LONGEST_VALUE} bytes"
+            f"{name}={shown(value)}: a property's value is printable text of at most {LONGEST_VALUE} bytes"
         )
     return value
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from remote.script import Expect, Query, Step
 from storage import zvol
-from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, REHEARSAL, ROLLBACK
+from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, REHEARSAL, ROLLBACK, release_below
 from storage.zvol import THICK
 
 # A copy on its way to become a guest's disks; nothing else that is put aside has a ":" in its name.
@@ -21,12 +21,11 @@ COPY_NAME = ":copy"
 # What a set that is put aside was kept for, when it comes from a rehearsal.
 REHEARSED = "rehearsal-of-"
 _BUSY = ("dataset is busy",)
-_UNMOUNTED = ("-o", "canmount=off", "-o", "mountpoint=none")
 
 
-def kept(parent: str) -> str:
-    """Where a guest's volumes are that a rollback put aside."""
-    return parent + KEPT_NAME
+def kept(parent: str, name: str = "") -> str:
+    """Where a guest's volumes are that a rollback put aside: all of them, or the set of this name."""
+    return f"{parent}{KEPT_NAME}/{name}" if name else parent + KEPT_NAME
 
 
 def pinned(dataset: str, facts: Mapping[str, str]) -> Step:
@@ -59,7 +58,18 @@ exec $z destroy -r "$1"
 
 def make_container(parent: str) -> Step:
     """The dataset that sets of volumes are put aside in. Left alone where it exists."""
-    return Step(("zfs", "create", *_UNMOUNTED, kept(parent)), unless=("zfs", "list", "-H", "-o", "name", kept(parent)))
+    return zvol.make_base(kept(parent))
+
+
+def destroy_set(aside: str) -> tuple[Step, ...]:
+    """What was put aside, with the snapshots in it; nobody else may hold one."""
+    gone = Step(("zfs", "destroy", "-r", aside), accept=(zvol.NO_DATASET,), retry=_BUSY)
+    return release_below(aside), gone
+
+
+def destroy_container(parent: str) -> Step:
+    """Where nothing is put aside any more."""
+    return Step(("zfs", "destroy", kept(parent)), accept=(zvol.NO_DATASET, "has children"))
 
 
 def clear(copy: str, mark: str) -> Step:
@@ -82,8 +92,8 @@ def clone_parent(parent: str, snapshot: str, to: str, *, marks: Sequence[tuple[s
     undo = ("sh", "-c", _CLEAR, "clear-half-made", to, key, value)
     options = tuple(word for name, text in marks for word in ("-o", f"{name}={text}"))
     # A disk that came from another guest brought its snapshots along, but not that guest's dataset's.
-    clone_ = ("zfs", "clone", *_UNMOUNTED, *options, f"{parent}@{snapshot}", to)
-    words = clone_ if there else ("zfs", "create", *_UNMOUNTED, *options, to)
+    clone_ = ("zfs", "clone", *zvol.UNMOUNTED, *options, f"{parent}@{snapshot}", to)
+    words = clone_ if there else ("zfs", "create", *zvol.UNMOUNTED, *options, to)
     return Step(words, undo=undo, lies=True)
 
 
@@ -338,6 +348,6 @@ def begin(parent: str, what: str) -> Step:
     return Step(("zfs", "set", f"{ROLLBACK}={what}", parent), undo=("zfs", "inherit", ROLLBACK, parent))
 
 
-def put_aside(parent: str, container: str, name: str) -> Step:
+def put_aside(parent: str, place: str) -> Step:
     """Have a guest's dataset become one of the sets that are put aside for another; it must not be exported."""
-    return _move(parent, f"{container}/{name}")
+    return _move(parent, place)

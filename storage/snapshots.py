@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 from storage import zvol
-from storage.zvol import PREFIX
+from storage.zvol import Row
 
-_NATIVE = ("type", "creation", "used", "referenced", "origin", "volsize")
+_NATIVE = ("type", "creation", "used", "volsize")
 _NEWER = ("written", "userrefs")
 
 
@@ -26,7 +26,6 @@ class Snapshot:
     name: str
     creation: int
     used: int
-    referenced: int
     volsize: int | None
     written: int | None
     holds: int | None
@@ -43,14 +42,12 @@ class Family:
     """A dataset, all below it, and their snapshots, oldest first.
 
     kinds     filesystem or volume, by dataset
-    origins   the snapshot a dataset was cloned from
     volsizes  of zvols, by dataset
     written   bytes written since the last snapshot, by dataset; empty where ZFS does not tell
     ours      our properties, by dataset
     """
 
     kinds: Mapping[str, str]
-    origins: Mapping[str, str]
     volsizes: Mapping[str, int]
     written: Mapping[str, int]
     ours: Mapping[str, Mapping[str, str]]
@@ -98,37 +95,22 @@ def read_family(text: str, newer: str = "") -> Family:
     tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	type	snapshot	-
     tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	org.xvmstore:reason	apt	local
     """
-    rows = _rows(text)
-    for key, values in _rows(newer).items():
+    rows = zvol.rows(text)
+    for key, values in zvol.rows(newer).items():
         rows.setdefault(key, {}).update(values)
-    kinds, origins, volsizes, written, ours = {}, {}, {}, {}, {}
+    kinds, volsizes, written, ours = {}, {}, {}, {}
     snapshots: dict[str, list[Snapshot]] = {}
     for full, row in rows.items():
-        if _value(full, row, "type") == "snapshot":
+        if zvol.value(full, row, "type") == "snapshot":
             dataset, _, tag = full.partition("@")
             snapshots.setdefault(dataset, []).append(_snapshot(dataset, tag, full, row))
             continue
-        kinds[full], ours[full] = _value(full, row, "type"), _own(row)
-        if row.get("origin", ("-", ""))[0] != "-":
-            origins[full] = row["origin"][0]
+        kinds[full], ours[full] = zvol.value(full, row, "type"), zvol.own(row)
         if row.get("volsize", ("-", ""))[0] != "-":
             volsizes[full] = _number(full, row, "volsize")
         if row.get("written", ("-", ""))[0] != "-":
             written[full] = _number(full, row, "written")
-    return Family(kinds, origins, volsizes, written, ours, {key: tuple(values) for key, values in snapshots.items()})
-
-
-Row = Mapping[str, tuple[str, str]]
-
-
-def _rows(text: str) -> dict[str, dict[str, tuple[str, str]]]:
-    rows: dict[str, dict[str, tuple[str, str]]] = {}
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise UnexpectedOutput("zfs get", line, "four fields with a TAB between them")
-        rows.setdefault(fields[0], {})[fields[1]] = (fields[2], fields[3])
-    return rows
+    return Family(kinds, volsizes, written, ours, {key: tuple(values) for key, values in snapshots.items()})
 
 
 def _snapshot(dataset: str, tag: str, full: str, row: Row) -> Snapshot:
@@ -140,28 +122,15 @@ def _snapshot(dataset: str, tag: str, full: str, row: Row) -> Snapshot:
         name=tag,
         creation=_number(full, row, "creation"),
         used=_number(full, row, "used"),
-        referenced=_number(full, row, "referenced"),
         volsize=maybe("volsize"),
         written=maybe("written"),
         holds=maybe("userrefs"),
-        ours=_own(row),
+        ours=zvol.own(row),
     )
 
 
-def _own(row: Row) -> dict[str, str]:
-    """Ours, as far as they are set on the thing itself: a snapshot also shows what its dataset has now."""
-    own = ((key, value) for key, (value, source) in row.items() if source in {"local", "received"})
-    return {key.removeprefix(PREFIX): value for key, value in own if key.startswith(PREFIX)}
-
-
-def _value(full: str, row: Row, key: str) -> str:
-    if key not in row:
-        raise UnexpectedOutput("zfs get", full, f"a line for its property {key}")
-    return row[key][0]
-
-
 def _number(full: str, row: Row, key: str) -> int:
-    value = _value(full, row, key)
+    value = zvol.value(full, row, key)
     if not value.isdecimal():
         raise UnexpectedOutput("zfs get", f"{full}\t{key}\t{value}", "a number")
     return int(value)

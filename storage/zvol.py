@@ -74,7 +74,7 @@ def linux_device(dataset: str) -> str:
     return f"/dev/zvol/{dataset.replace(' ', '+')}"
 
 
-_UNMOUNTED = ("-o", "canmount=off", "-o", "mountpoint=none")
+UNMOUNTED = ("-o", "canmount=off", "-o", "mountpoint=none")
 
 
 def _there(dataset: str) -> tuple[Word, ...]:
@@ -83,7 +83,7 @@ def _there(dataset: str) -> tuple[Word, ...]:
 
 def make_base(base: str) -> Step:
     """The base dataset, never mounted. Left alone where it exists."""
-    return Step(("zfs", "create", "-p", *_UNMOUNTED, base), unless=_there(base))
+    return Step(("zfs", "create", "-p", *UNMOUNTED, base), unless=_there(base))
 
 
 # Made under another name and then renamed, for the same reason as a zvol.
@@ -306,28 +306,25 @@ def _first(text: str) -> Zvol | None:
 _COLUMNS = "name,property,value,source"
 
 
+# Value and source by property.
+Row = Mapping[str, tuple[str, str]]
+
+
 def parse(text: str) -> tuple[Zvol, ...]:
     """Read ``zfs get -Hp -o name,property,value,source``; filesystems and snapshots are passed over.
 
     tank/xvm/web1/root	volsize	21474836480	local
     tank/xvm/web1/root	org.xvmstore:guid	600144F0...	local
     """
-    rows: dict[str, dict[str, tuple[str, str]]] = {}
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise UnexpectedOutput("zfs get", line, "four fields with a TAB between them")
-        name, key, value, source = fields
-        rows.setdefault(name, {})[key] = (value, source)
-    zvols = (_zvol(name, row) for name, row in rows.items() if _value(name, row, "type") == "volume")
+    zvols = (_zvol(name, row) for name, row in rows(text).items() if value(name, row, "type") == "volume")
     return tuple(sorted(zvols, key=lambda found: found.dataset))
 
 
-def _zvol(name: str, row: Mapping[str, tuple[str, str]]) -> Zvol:
+def _zvol(name: str, row: Row) -> Zvol:
     def number(key: str) -> int:
-        return _number(name, key, _value(name, row, key))
+        return _number(name, key, value(name, row, key))
 
-    origin = _value(name, row, "origin")
+    origin = value(name, row, "origin")
     return Zvol(
         dataset=name,
         volsize=number("volsize"),
@@ -337,16 +334,30 @@ def _zvol(name: str, row: Mapping[str, tuple[str, str]]) -> Zvol:
         referenced=number("referenced"),
         creation=number("creation"),
         origin=None if origin == "-" else origin,
-        ours={key.removeprefix(PREFIX): value for key, (value, source) in row.items() if _local(key, source)},
-        asked={key: value for key, (value, _) in row.items() if key not in NATIVE and not key.startswith(PREFIX)},
+        ours=own(row),
+        asked={key: text for key, (text, _) in row.items() if key not in NATIVE and not key.startswith(PREFIX)},
     )
 
 
-def _local(key: str, source: str) -> bool:
-    return key.startswith(PREFIX) and source in {"local", "received"}
+def rows(text: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """Read ``zfs get -Hp -o name,property,value,source`` of whatever it lists, by name, in its order."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) != 4:
+            raise UnexpectedOutput("zfs get", line, "four fields with a TAB between them")
+        found.setdefault(fields[0], {})[fields[1]] = (fields[2], fields[3])
+    return found
 
 
-def _value(name: str, row: Mapping[str, tuple[str, str]], key: str) -> str:
+def own(row: Row) -> dict[str, str]:
+    """Ours, without their prefix, as far as they are set on the thing itself: a snapshot also shows its dataset's."""
+    set_here = ((key, text) for key, (text, source) in row.items() if source in {"local", "received"})
+    return {key.removeprefix(PREFIX): text for key, text in set_here if key.startswith(PREFIX)}
+
+
+def value(name: str, row: Row, key: str) -> str:
+    """What it says of a property. Raises UnexpectedOutput where that was not told."""
     if key not in row:
         raise UnexpectedOutput("zfs get", name, f"a line for its property {key}")
     return row[key][0]

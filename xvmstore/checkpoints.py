@@ -3,28 +3,21 @@
 ``plan_*`` are pure and say what would be done; the functions without it do it.
 """
 
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from remote.errors import InUse, NotFound, Refused, StepFailed
-from remote.host import Outcome, user_name
+from remote.host import Outcome
 from remote.script import Step
 from storage import checkpoints, retention, rollback, zvol
 from storage.checkpoints import Checkpoint, Note
-from storage.names import human, property_value
+from storage.names import human
 from storage.retention import Candidate, Decision, Policy
 from storage.snapshots import Family, read_family
 from xvmstore import guest_state
 from xvmstore.guest_state import GuestState
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
-
-
-def who() -> str:
-    """USER@HOST, as it is recorded."""
-    return f"{user_name()}@{socket.gethostname()}"
-
 
 # -- take --------------------------------------------------------------------------------------------------------------
 
@@ -35,15 +28,18 @@ def plan_create(
     snapshot: str,
     note: Note,
     *,
-    first: Iterable[Step] = (),
+    alone: Iterable[Step] = (),
     also: Iterable[Step] = (),
 ) -> Plan:
-    """Check that all is whole and the pool has room, then one atomic snapshot, and the hold on it."""
+    """Check that all is whole and the pool has room, then one atomic snapshot, and the hold on it.
+
+    ``alone`` checks that no upgrade is under way; ``also`` comes last.
+    """
     parents = [node.parent(guest) for guest in guests]
     pool = node.settings.base.partition("/")[0]
     return Plan.of(
         node.lock(*guests),
-        ("first", first),
+        ("alone", alone),
         ("whole", [checkpoints.all_quiet(parent) for parent in parents]),
         ("space", (checkpoints.affordable(pool, parents, keep_free=node.config.checkpoints.keep_free),)),
         ("snapshot", checkpoints.take(parents, snapshot, note)),
@@ -96,8 +92,13 @@ def _raise_failure(node: StorageNode, guests: Sequence[str], plan: Plan, outcome
         return
     end, listed = outcome.steps[outcome.failed_step], ", ".join(guests)
     role = plan.failed_role(outcome)
-    if role == "whole" and zvol.NO_DATASET in end.stderr:
+    if role in {"alone", "whole"} and zvol.NO_DATASET in end.stderr:
         raise NotFound(f"{node.name}: there is no guest {_named(guests, end.stderr)}") from failure
+    if role == "alone" and end.how == "unmet":
+        raise Refused(
+            f"{node.name}: an upgrade of {listed} is under way already: `xvmstore upgrade --resume {listed}` goes on "
+            "with it, --abort puts the guest back"
+        ) from failure
     if role == "whole" and end.how == "unmet":
         raise Refused(
             f"{node.name}: {listed}: a disk is half destroyed or half rolled back: `xvmstore volume list` shows it; "
@@ -148,35 +149,7 @@ def listed(node: StorageNode) -> tuple[Checkpoint, ...]:
 def plan_note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Plan:
     """How what came after a checkpoint ended."""
     parent = node.parent(guest)
-    return Plan.of(node.lock(guest), ("note", (set_outcome(parent, snapshot, outcome),)))
-
-
-# Every snapshot of the checkpoint has it, since a guest's own dataset is not a disk and disks may go.
-_EACH = """\
-z="$xvm_become zfs" parent=$1 tag=$2 setting=$3
-{ $z list -H -o name -t filesystem,volume -r "$parent" && echo end; } | {
-    whole=1 found=
-    while read one; do
-        [ "$one" != end ] || { whole=0; continue; }
-        $z list -H -o name "$one@$tag" >/dev/null 2>&1 || continue
-        found=1
-        $z set "$setting" "$one@$tag" || exit
-    done
-    [ -n "$found" ] || { echo "$parent@$tag: dataset does not exist" >&2; exit 1; }
-    exit $whole
-}
-"""
-
-
-def set_property(parent: str, snapshot: str, key: str, value: str) -> Step:
-    """Record something on all snapshots of a checkpoint. Raises InvalidValue."""
-    setting = f"{key}={property_value(key, value)}"
-    return Step(("sh", "-c", _EACH, "set-on-each", parent, snapshot, setting))
-
-
-def set_outcome(parent: str, snapshot: str, outcome: str) -> Step:
-    """Record how it went. Raises InvalidValue."""
-    return set_property(parent, snapshot, checkpoints.OUTCOME, outcome)
+    return Plan.of(node.lock(guest), ("note", (checkpoints.set_outcome(parent, snapshot, outcome),)))
 
 
 def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Checkpoint:
@@ -186,8 +159,7 @@ def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Check
     failure = plan.failure(done)
     if isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr:
         raise NotFound(f"{node.name}: {guest} has no checkpoint {snapshot}") from failure
-    if failure is not None:
-        raise failure
+    plan.must(done)
     family = read_family(*(one.get() for one in done.answers))
     return _taken(node, guest, family, snapshot)
 
@@ -218,25 +190,11 @@ def _shortest(state: GuestState, clones: Sequence[str]) -> list[str]:
 
 def plan_destroy(node: StorageNode, state: GuestState, names: Sequence[str]) -> Plan:
     """Let them go: checkpoints, and sets of volumes that a rollback put aside."""
-    container = rollback.kept(state.parent)
-    steps: list[Step] = []
-    for name in names:
-        if name in state.kept:
-            aside = f"{container}/{name}"
-            steps += [checkpoints.release_below(aside), _destroy_set(aside)]
-    for name in names:
-        if name not in state.kept:
-            steps += checkpoints.destroy(state.parent, name)
-    return Plan.of(node.lock(state.guest), ("destroy", steps), ("tidy", (_destroy_container(container),)))
-
-
-def _destroy_set(aside: str) -> Step:
-    return Step(("zfs", "destroy", "-r", aside), accept=(zvol.NO_DATASET,), retry=("dataset is busy",))
-
-
-def _destroy_container(container: str) -> Step:
-    """Where nothing is put aside any more."""
-    return Step(("zfs", "destroy", container), accept=(zvol.NO_DATASET, "has children"))
+    # Sets first: they are clones of checkpoints.
+    sets = [step for name in names if name in state.kept for step in rollback.destroy_set(state.set(name))]
+    rest = [step for name in names if name not in state.kept for step in checkpoints.destroy(state.parent, name)]
+    tidy = (rollback.destroy_container(state.parent),)
+    return Plan.of(node.lock(state.guest), ("destroy", sets), ("destroy", rest), ("tidy", tidy))
 
 
 def destroy(node: StorageNode, guest: str, texts: Sequence[str], *, snapshots: bool = False) -> tuple[str, ...]:
@@ -255,15 +213,12 @@ def destroy(node: StorageNode, guest: str, texts: Sequence[str], *, snapshots: b
         if name in state.kept:
             _not_needed(node, state, name, snapshots=snapshots)
     plan = plan_destroy(node, state, names)
-    outcome = node.run(plan)
-    failure = plan.failure(outcome)
-    if failure is not None:
-        raise failure
+    plan.must(node.run(plan))
     return names
 
 
 def _not_needed(node: StorageNode, state: GuestState, name: str, *, snapshots: bool) -> None:
-    aside = f"{rollback.kept(state.parent)}/{name}"
+    aside = state.set(name)
     inside = [one for one, kind in state.aside.kinds.items() if one == aside or one.startswith(f"{aside}/")]
     held = [one for dataset in inside for one in state.aside.snapshots.get(dataset, ())]
     clones = [one for one in state.clones_of([one.full for one in held]) if one not in inside]
@@ -298,7 +253,5 @@ def prune(
         names = [one.name for one in decided[guest] if not one.keep]
         if names and not dry_run:
             plan = plan_destroy(node, state, names)
-            failure = plan.failure(node.run(plan))
-            if failure is not None:
-                raise failure
+            plan.must(node.run(plan))
     return decided

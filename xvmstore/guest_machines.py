@@ -77,9 +77,8 @@ class GuestMachine:
 
 @dataclass(slots=True)
 class Held:
-    """How a guest is held; ``in_time`` is known when it has been let go: was it held until then?"""
+    """A guest that is held; ``in_time`` is known when it has been let go: was it held until then?"""
 
-    consistency: str
     in_time: bool = True
 
 
@@ -92,7 +91,7 @@ def held(machine: GuestMachine, how: str) -> Iterator[Held]:
     token, seconds = token_hex(8), machine.config.checkpoints.freeze_timeout
     host, hold, let_go = _ways(machine, how, token, seconds)
     host.run((hold,)).must()
-    state = Held(how)
+    state = Held()
     try:
         yield state
     finally:

@@ -83,22 +83,32 @@ class GuestState:
     @property
     def waiting(self) -> tuple[str, ...]:
         """While there is no guest: the set that is to be it, and the one that was."""
-        container = rollback.kept(self.parent)
         for one in self.aside.kinds if self.missing else ():
             source, _, aside = self.aside.ours[one].get("rollback", "").partition(" ")
-            mine = one.rpartition("/")[2] in {source, source + rollback.COPY_NAME}
-            if one.rpartition("/")[0] == container and mine and f"{container}/{aside}" in self.aside.kinds:
-                return one, f"{container}/{aside}"
+            mine = one in {self.set(source), self.set(source) + rollback.COPY_NAME} if source and aside else False
+            if mine and self.set(aside) in self.aside.kinds:
+                return one, self.set(aside)
         return ()
 
     @property
     def left_behind(self) -> tuple[str, ...]:
         """Disks that a rollback which was cut off has put aside, though they were to stay with the guest."""
         _, _, name = self.journal.rollback.partition(" ")
-        aside = self.aside.volumes(f"{rollback.kept(self.parent)}/{name}") if name else ()
+        aside = self.aside.volumes(self.set(name)) if name else ()
         has = self.aside.volumes(self.waiting[0]) if self.waiting else self.family.volumes(self.parent)
         names = {one.rpartition("/")[2] for one in has}
         return tuple(sorted({one.rpartition("/")[2] for one in aside} - names))
+
+    def set(self, name: str) -> str:
+        """The dataset of a set that was put aside."""
+        return rollback.kept(self.parent, name)
+
+    def size_at(self, disk: Disk, name: str) -> int:
+        """Bytes a disk's LU had in a checkpoint, or in a set that was put aside; else what it has now."""
+        snapshot = self.family.find(disk.volume.dataset, name)
+        then = snapshot.volsize if snapshot else self.aside.volsizes.get(f"{self.set(name)}/{disk.name}")
+        live = self.family.volsizes.get(disk.volume.dataset)
+        return disk.volume.size if then is None or live is None else disk.volume.size + then - live
 
     def checkpoint(self, text: str) -> Checkpoint:
         """By name, by an unambiguous part of it, or ``latest``. Raises NotFound, Refused."""
@@ -164,7 +174,7 @@ def answer(node: StorageNode, guest: str, answers: Sequence[Answer[Any]]) -> Gue
 def _waiting(state: GuestState, aside: Sequence[Zvol]) -> list[Zvol]:
     """Disks that are to be the guest's and are elsewhere, under the names they will have."""
     _, _, name = state.journal.rollback.partition(" ")
-    sets = {f"{rollback.kept(state.parent)}/{name}": state.left_behind} if name else {}
+    sets = {state.set(name): state.left_behind} if name else {}
     if state.waiting:
         sets[state.waiting[0]] = tuple(one.rpartition("/")[2] for one in state.aside.volumes(state.waiting[0]))
     places = [one.dataset.rpartition("/") for one in aside]

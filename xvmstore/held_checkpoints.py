@@ -5,10 +5,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from remote.errors import PartlyDone
-from remote.script import Step
 from storage import checkpoints
 from storage.checkpoints import Note
-from xvmstore.checkpoints import Taken, set_property
+from xvmstore.checkpoints import Taken
 from xvmstore.checkpoints import create as create_at_once
 from xvmstore.guest_machines import GuestMachine, held
 from xvmstore.nodes import StorageNode
@@ -34,10 +33,7 @@ def create(node: StorageNode, machines: Sequence[GuestMachine], note: Note, *, h
 
 
 def _correct(node: StorageNode, guests: Sequence[str], snapshot: str) -> None:
-    steps: list[Step] = [
-        set_property(node.parent(guest), snapshot, checkpoints.CONSISTENCY, "crash") for guest in guests
-    ]
+    told = (checkpoints.CONSISTENCY, "crash")
+    steps = [checkpoints.set_on_all(node.parent(guest), snapshot, *told) for guest in guests]
     plan = Plan.of(node.lock(*guests), ("note", steps))
-    failure = plan.failure(node.run(plan))
-    if failure is not None:
-        raise failure
+    plan.must(node.run(plan))

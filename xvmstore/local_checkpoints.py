@@ -6,23 +6,19 @@ boot back into. Nothing here rolls anything back.
 """
 
 import contextlib
-import getpass
 import re
-import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from remote.errors import InUse, InvalidValue, NotFound, Refused, RemoteError, StepFailed, UnexpectedOutput
+from remote.host import who
 from storage import boot_environments, local
-from storage.names import dataset
+from storage.checkpoints import TAG, new_name
+from storage.names import LONGEST_VALUE, dataset
 from storage.zvol import PREFIX
 
-TAG = "xvmstore"
-# Of a user property (storage.names); what does not fit is cut and says so.
-_LONGEST = 1023
 _NAME = re.compile(r"xvm-([0-9]{8}T[0-9]{6}Z)-[0-9a-f]{4}\Z")
 _TIME = "%Y%m%dT%H%M%SZ"
 _KEYS = ("reason", "by", "command", "packages", "outcome")
@@ -81,11 +77,11 @@ def create(
         raise InvalidValue("a checkpoint needs a reason: it is what its list shows")
     datasets = local.below(dataset(root)) if root else _datasets(_filesystems())
     made = LocalCheckpoint(
-        name=_new_name(datetime.now(UTC)),
+        name=new_name(),
         created="",
         datasets=datasets,
         reason=cut(reason),
-        by=cut(f"{_user()}@{socket.gethostname()}"),
+        by=cut(who()),
         command=cut(command) if command else None,
         packages=_split(cut_list(packages)) if packages else (),
     )
@@ -169,21 +165,9 @@ def _find(name: str) -> LocalCheckpoint:
     return found
 
 
-def _new_name(now: datetime) -> str:
-    return f"xvm-{now.strftime(_TIME)}-{secrets.token_hex(2)}"
-
-
 def _created(name: str) -> str:
     match = _NAME.match(name)
     return datetime.strptime(match[1], _TIME).replace(tzinfo=UTC).isoformat() if match else ""
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A user number without a name, as in a container.
-        return "unknown"
 
 
 def _filesystems() -> Sequence[local.Filesystem]:
@@ -238,9 +222,9 @@ def _properties(made: LocalCheckpoint) -> Mapping[str, str]:
 def cut(text: str) -> str:
     """A property's value: printable, and no longer than every ZFS takes."""
     clean = "".join(one if one.isprintable() else " " for one in text).strip()
-    if len(clean.encode()) <= _LONGEST:
+    if len(clean.encode()) <= LONGEST_VALUE:
         return clean
-    return clean.encode()[: _LONGEST - 3].decode(errors="ignore") + "..."
+    return clean.encode()[: LONGEST_VALUE - 3].decode(errors="ignore") + "..."
 
 
 def cut_list(words: Sequence[str]) -> str:
@@ -248,7 +232,7 @@ def cut_list(words: Sequence[str]) -> str:
     clean = [cut(word) for word in words if word.strip()]
     text = " ".join(clean)
     fits = len(clean)
-    while len(text.encode()) > _LONGEST:
+    while len(text.encode()) > LONGEST_VALUE:
         fits -= 1
         text = " ".join([*clean[:fits], f"... and {len(clean) - fits} more"])
     return text

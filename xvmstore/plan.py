@@ -37,6 +37,13 @@ class Plan:
         """What the step that failed was for."""
         return None if outcome.failed_step is None else self.roles[outcome.failed_step]
 
+    def must(self, outcome: Outcome) -> Outcome:
+        """The outcome; raises what stopped the plan, as the caller should raise it."""
+        failure = self.failure(outcome)
+        if failure is not None:
+            raise failure
+        return outcome
+
     def failure(self, outcome: Outcome) -> RemoteError | None:
         """The failure as the caller should raise it."""
         failed = outcome.failed_step

@@ -52,12 +52,9 @@ class Rehearsal:
 # -- make --------------------------------------------------------------------------------------------------------------
 
 
-def plan_make(
-    node: StorageNode, state: GuestState, found: Checkpoint, name: str, *, dom0s: Sequence[str]
-) -> tuple[Plan, tuple[Identity, ...]]:
+def plan_make(node: StorageNode, state: GuestState, found: Checkpoint, name: str, *, dom0s: Sequence[str]) -> Plan:
     """Clone guest and disks, export the clones under identities of their own."""
     chosen = [one for one in state.disks if one.name in found.disks]
-    identities = tuple(Identity.new(node, VolumeName(name, one.name)) for one in chosen)
     parent = node.parent(name)
     there = state.family.find(state.parent, found.name) is not None
     marks = [(REHEARSAL, f"{state.guest}@{found.name}"), (GUEST, name)]
@@ -65,9 +62,9 @@ def plan_make(
         ("absent", (_absent(parent),)),
         ("copy", (rollback.clone_parent(state.parent, found.name, parent, marks=marks, there=there),)),
     ]
-    for one, identity in zip(chosen, identities, strict=True):
-        parts += _disk(node, state, found, one, VolumeName(name, one.name), identity, dom0s)
-    return Plan.of(node.lock(state.guest, name), *parts), identities
+    for one in chosen:
+        parts += _disk(node, state, found, one, VolumeName(name, one.name), dom0s)
+    return Plan.of(node.lock(state.guest, name), *parts)
 
 
 def _absent(parent: str) -> Step:
@@ -88,15 +85,12 @@ def _disk(
     found: Checkpoint,
     one: Disk,
     name: VolumeName,
-    identity: Identity,
     dom0s: Sequence[str],
 ) -> tuple[Part, ...]:
     """Its zvol with its identity, a masked LU, verified; then the target, the views, and the commit mark last."""
     backend, dataset = node.backend, node.dataset(name)
-    snapshot = state.family.find(one.volume.dataset, found.name)
-    live = state.family.volsizes[one.volume.dataset]
-    then = snapshot.volsize if snapshot and snapshot.volsize else live
-    export = node.with_own_secret(_export(node, name, identity, size=one.volume.size + then - live))
+    identity = Identity.new(node, name)
+    export = node.with_own_secret(_export(node, name, identity, size=state.size_at(one, found.name)))
     marks = [
         (zvol.GUID, identity.guid),
         (zvol.SERIAL, backend.serial(identity.guid)),
@@ -135,16 +129,14 @@ def make(node: StorageNode, guest: str, text: str, name: str, *, dom0s: Sequence
     state = guest_state.look(node, guest)
     guest_state.whole(node, state)
     found = state.checkpoint(text)
-    plan, _ = plan_make(node, state, found, name, dom0s=dom0s)
+    plan = plan_make(node, state, found, name, dom0s=dom0s)
     outcome = node.run(plan)
     if plan.failed_role(outcome) == "absent":
         raise Refused(
             f"{node.name}: there is a guest {name} already: choose another name with --as, or, if it is a rehearsal "
             f"that was cut off, `xvmstore checkpoint discard {name}` first"
         )
-    failure = plan.failure(outcome)
-    if failure is not None:
-        raise failure
+    plan.must(outcome)
     return Rehearsal(name, guest, found.name, volumes.volumes(node, guest=name))
 
 
@@ -169,23 +161,21 @@ def discard(node: StorageNode, name: str) -> tuple[str, ...]:
         volumes.destroy(node, VolumeName.parse(one.volume.name), snapshots=True)
     # Where it was cut off before it had a disk, or with one that has no identity yet.
     bare = Plan.of(node.lock(name), ("tidy", checkpoints.destroy_if_bare(state.parent)))
-    failure = bare.failure(node.run(bare))
-    if failure is not None:
-        raise failure
+    bare.must(node.run(bare))
     return tuple(one.volume.name for one in state.disks)
 
 
 def plan_hand_over(node: StorageNode, state: GuestState, guest: str, checkpoint: str) -> Plan:
     """Take a rehearsal's exports away, and put it where a rollback of the guest finds it."""
-    container = rollback.kept(node.parent(guest))
+    parent = node.parent(guest)
     exports = [one.export for one in state.disks]
     return Plan.of(
         node.lock(guest, state.guest),
         ("in use", [step for one in exports for step in node.backend.not_in_use(one)]),
         ("withdraw", [step for one in exports for step in node.backend.withdraw(one)]),
-        ("aside", (rollback.make_container(node.parent(guest)),)),
+        ("aside", (rollback.make_container(parent),)),
         ("aside", (checkpoints.record(state.parent, checkpoints.KEPT_FOR, rollback.REHEARSED + checkpoint),)),
-        ("aside", (rollback.put_aside(state.parent, container, state.guest),)),
+        ("aside", (rollback.put_aside(state.parent, rollback.kept(parent, state.guest)),)),
         settled="withdraw",
     )
 
@@ -237,7 +227,5 @@ def promote(node: StorageNode, guest: str, name: str) -> Rollback:
         outcome = node.run(plan)
         if plan.failed_role(outcome) == "in use" and outcome.steps[outcome.failed_step or 0].how == "unmet":
             raise InUse(f"{node.name}: somebody has just logged in to {name}: stop it, then try again")
-        failure = plan.failure(outcome)
-        if failure is not None:
-            raise failure
+        plan.must(outcome)
     return rollbacks.to(node, guest, name)

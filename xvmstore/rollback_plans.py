@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from remote.errors import InUse, Refused
+from remote.host import who
 from remote.script import Step
 from storage import checkpoints, rollback, zvol
 from storage.names import human
-from xvmstore.checkpoints import who
+from xvmstore import luns
 from xvmstore.guest_state import Disk, GuestState
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Part, Plan
@@ -89,9 +90,9 @@ def loss(state: GuestState, name: str) -> Loss:
 
 def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     """Copy the checkpoint, let go of the disks, have guest and copy change places, serve the disks again."""
-    container, aside = rollback.kept(state.parent), f"{rollback.kept(state.parent)}/{wanted.aside}"
+    aside = state.set(wanted.aside or "")
     is_set = wanted.source in state.kept
-    source = f"{container}/{wanted.source}{'' if is_set else rollback.COPY_NAME}"
+    source = state.set(wanted.source) + ("" if is_set else rollback.COPY_NAME)
     if wanted.begun:
         return _finish(node, state, wanted, source=source)
     disks = _going_back(node, state, wanted)
@@ -129,11 +130,10 @@ def _same_disks(node: StorageNode, state: GuestState, name: str) -> list[Disk]:
 
     Back under its old name, a disk that was renamed would be there twice, with one GUID.
     """
-    container = f"{rollback.kept(state.parent)}/{name}"
     by_name = {one.name: one for one in state.disks}
     rehearsed = state.kept[name].startswith(rollback.REHEARSED)
     found = []
-    for dataset in state.aside.volumes(container):
+    for dataset in state.aside.volumes(state.set(name)):
         disk, guid = by_name.get(dataset.rpartition("/")[2]), state.aside.ours[dataset].get("guid", "").upper()
         if disk is None or not (rehearsed or disk.volume.guid == guid):
             raise Refused(
@@ -183,16 +183,13 @@ def _pinned(one: Disk) -> Step:
 
 def _not_in_use(node: StorageNode, one: Disk) -> tuple[Step, ...]:
     """On a shared target only the initiators that can see the LU matter."""
-    if not node.shared:
-        return node.backend.not_in_use(one.export)
-    by_name = {name: initiator for initiator, name in node.initiators().items()}
-    seeing = [by_name[dom0] for dom0 in one.volume.dom0s if dom0 in by_name]
-    return tuple(step for who_ in seeing for step in node.backend.not_in_use(one.export, initiator=who_))
+    seeing = [initiator for initiator, name in node.initiators().items() if name in one.volume.dom0s]
+    return luns.not_in_use(node, one.export, seeing if node.shared else None)
 
 
 def _finish(node: StorageNode, state: GuestState, wanted: Wish, *, source: str) -> Plan:
     """What a run that was cut off while guest and copy changed places, or later, has not done."""
-    aside = f"{rollback.kept(state.parent)}/{wanted.aside}"
+    aside = state.set(wanted.aside or "")
     moves = rollback.change_places(state.parent, source, aside, stay=state.left_behind)
     plan = Plan.of(
         node.lock(state.guest),
@@ -205,9 +202,9 @@ def _finish(node: StorageNode, state: GuestState, wanted: Wish, *, source: str) 
 
 
 def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Part, ...]:
-    aside = f"{rollback.kept(state.parent)}/{wanted.aside}"
+    aside = state.set(wanted.aside or "")
     datasets = [state.parent, *(one.volume.dataset for one in state.disks)]
-    resumed = _resumed(node, state, _sizes(state, wanted), anew=_was_rehearsal(state, wanted))
+    resumed = _resumed(node, state, wanted, anew=_was_rehearsal(state, wanted))
     promotions = [rollback.promote(state.parent, one) for one in datasets]
     # There is no way back from here: the LUs that were have no data any more.
     return (
@@ -230,27 +227,15 @@ def _after_swap(node: StorageNode, state: GuestState, wanted: Wish) -> tuple[Par
 
 def _was_rehearsal(state: GuestState, wanted: Wish) -> bool:
     """The disks that the guest is to have were LUs of their own."""
-    waiting = state.aside.ours.get(f"{rollback.kept(state.parent)}/{wanted.source}", {})
+    waiting = state.aside.ours.get(state.set(wanted.source), {})
     here = state.family.ours.get(state.parent, {}) if wanted.begun and not state.missing else waiting
     return here.get("kept-for", "").startswith(rollback.REHEARSED)
 
 
-def _sizes(state: GuestState, wanted: Wish) -> dict[str, int]:
-    """The size each LU will have, by disk, where it is not the one it has: the volume may have grown since."""
-    found = {}
-    for one in state.disks:
-        snapshot = state.family.find(one.volume.dataset, wanted.source)
-        live = state.family.volsizes.get(one.volume.dataset)
-        kept = state.aside.volsizes.get(f"{rollback.kept(state.parent)}/{wanted.source}/{one.name}")
-        then = snapshot.volsize if snapshot else kept
-        if then is not None and live is not None:
-            found[one.name] = one.volume.size + then - live
-    return found
-
-
-def _resumed(node: StorageNode, state: GuestState, sizes: dict[str, int], *, anew: bool = False) -> list[Step]:
-    """The LUs again, under the identity they had."""
-    exports = [replace(one.export, size=str(sizes.get(one.name, one.volume.size))) for one in state.disks if one.served]
+def _resumed(node: StorageNode, state: GuestState, wanted: Wish, *, anew: bool = False) -> list[Step]:
+    """The LUs again, under the identity they had; of the size they had then, for a volume may have grown since."""
+    served = [one for one in state.disks if one.served]
+    exports = [replace(one.export, size=str(state.size_at(one, wanted.source))) for one in served]
     steps = [step for one in exports for step in node.backend.resume(one, waits=True, anew=anew)]
     return [replace(step, undo=None) for step in steps]
 
@@ -263,16 +248,16 @@ def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
     disks = _going_back(node, state, wanted)
     thick = [one.volume.dataset for one in disks if one.thick]
     datasets = [state.parent, *(one.volume.dataset for one in disks)]
-    newer = {one: [found.name for found in state.family.newer(one, wanted.source)] for one in datasets}
     datasets = [one for one in datasets if state.family.find(one, wanted.source)]
-    ours = {one.name for dataset in datasets for one in state.family.newer(dataset, wanted.source) if one.holds}
-    pool, tags = state.parent.partition("/")[0], sorted(ours)
+    newer = {one: state.family.newer(one, wanted.source) for one in datasets}
+    tags = sorted({one.name for each in newer.values() for one in each if one.holds})
     marks = [zvol.set_property(one.volume.dataset, zvol.STATE, zvol.ROLLING_BACK, back=zvol.READY)
              for one in disks]  # fmt: skip
+    names = {dataset: [one.name for one in each] for dataset, each in newer.items()}
+    at_once = rollback.all_at_once(state.parent.partition("/")[0], wanted.source, names)
     each = rollback.one_by_one(wanted.source, datasets)
-    at_once = rollback.all_at_once(pool, wanted.source, {one: newer[one] for one in datasets})
+    resumed = _resumed(node, replace(state, disks=tuple(disks)), wanted)
     # Where each is rolled back by itself, the first one settles it.
-    resumed = _resumed(node, replace(state, disks=tuple(disks)), _sizes(state, wanted))
     roll = at_once if state.programs else [replace(step, keep=index == 0) for index, step in enumerate(each)]
     return Plan.of(
         node.lock(state.guest),

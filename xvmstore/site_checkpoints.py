@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from remote.errors import InvalidValue
+from remote.host import who
 from storage import names
 from storage.checkpoints import Checkpoint, Note, new_name
 from storage.retention import Decision, Policy
@@ -117,4 +118,4 @@ def _guests(guests: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _note(reason: str, command: str, packages: str) -> Note:
-    return Note(reason=reason, by=checkpoints.who(), command=command, packages=packages)
+    return Note(reason=reason, by=who(), command=command, packages=packages)

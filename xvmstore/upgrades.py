@@ -18,11 +18,12 @@ from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 from remote.errors import InUse, NotFound, PartlyDone, Refused, UnexpectedOutput, XvmError
+from remote.host import who
 from remote.script import Expect, Step
 from storage import checkpoints, zvol
 from storage.checkpoints import JOURNAL, UPGRADE, UPGRADE_CHECKS, UPGRADE_COMMAND, Note
 from xvmstore import guest_state, health, rehearsals, rollback_plans, rollbacks, volumes
-from xvmstore.checkpoints import carry_out, create, plan_create, set_outcome, who
+from xvmstore.checkpoints import carry_out, create, plan_create
 from xvmstore.dom0s import XenDom0
 from xvmstore.guest_machines import GuestMachine
 from xvmstore.guest_state import GuestState
@@ -138,7 +139,7 @@ class _Course:
     def finish(self, outcome: str, *, was: str) -> None:
         """Record how it ended; nothing is under way any more. Raises Refused."""
         mine = [name for name in JOURNAL if name != checkpoints.ROLLBACK]
-        ended = set_outcome(self.parent, self.checkpoint, outcome)
+        ended = checkpoints.set_outcome(self.parent, self.checkpoint, outcome)
         self._carry_out(was, ended, *(zvol.forget(self.parent, name) for name in mine))
 
     def _carry_out(self, was: str, *steps: Step) -> None:
@@ -146,14 +147,12 @@ class _Course:
         still = Step(argv, expect=(Expect("p", was),))
         plan = Plan.of(self.node.lock(self.machine.name), ("still", (still,)), ("journal", steps))
         outcome = self.node.run(plan)
-        failure = plan.failure(outcome)
         if plan.failed_role(outcome) == "still" and outcome.steps[0].how == "unmet":
             raise Refused(
                 f"{self.node.name}: somebody else ended the upgrade of {self.machine.name}, or goes on with it: "
                 f"`xvmstore checkpoint list {self.machine.name}` tells"
-            ) from failure
-        if failure is not None:
-            raise failure
+            )
+        plan.must(outcome)
 
 
 # -- from the beginning ------------------------------------------------------------------------------------------------
@@ -169,7 +168,7 @@ def plan_begin(node: StorageNode, guest: str, snapshot: str, wanted: Wanted, *, 
     note = Note("pre", wanted.reason or "before an upgrade", who(), command[:1000])
     parent = node.parent(guest)
     journal = (*wanted.recorded(parent), checkpoints.record(parent, UPGRADE, words))
-    return plan_create(node, [guest], snapshot, note, first=(_nothing_under_way(parent),), also=journal)
+    return plan_create(node, [guest], snapshot, note, alone=(_nothing_under_way(parent),), also=journal)
 
 
 def upgrade(node: StorageNode, machine: GuestMachine, wanted: Wanted, *, say: Callable[[str], None]) -> Report:
@@ -183,10 +182,7 @@ def upgrade(node: StorageNode, machine: GuestMachine, wanted: Wanted, *, say: Ca
     course = _Course(node, machine, wanted, snapshot, dom0, say)
     _can_go_back(node, guest)
     plan = plan_begin(node, guest, snapshot, wanted, words=course.words("running"))
-    try:
-        carry_out(node, [guest], snapshot, plan)
-    except XvmError as error:
-        raise _under_way(node, guest, error) from error
+    carry_out(node, [guest], snapshot, plan)
     say(f"checkpoint {snapshot} of {guest} taken")
     return _run(course)
 
@@ -198,15 +194,6 @@ def _can_go_back(node: StorageNode, guest: str) -> None:
             f"{node.name}: release {node.settings.system} cannot keep the views of what it rolls back, so nobody could "
             f"put {guest} back by itself: `xvmstore lun unexport` its disks first, or take a checkpoint and go by hand"
         )
-
-
-def _under_way(node: StorageNode, guest: str, error: XvmError) -> XvmError:
-    if UPGRADE in str(error) and "zfs get" in str(error):
-        return Refused(
-            f"{node.name}: an upgrade of {guest} is under way already: `xvmstore upgrade --resume {guest}` goes on "
-            "with it, --abort puts the guest back"
-        )
-    return error
 
 
 def _run(course: _Course) -> Report:

@@ -48,7 +48,7 @@ def test_create(node: LabNode, guest: str, sign: str, tmp_path: Path) -> None:
 
     assert 0 == again.exit, f"{told}; then {again.err}"
     assert (True, ["xen1"]) == (again.json["exported"], again.json["dom0s"]), told
-    _nothing_is_left_over(node)
+    nothing_is_left_over(node)
     assert 0 == node.xvm("volume", "destroy", f"{guest}/root").exit
 
 
@@ -65,10 +65,11 @@ def test_destroy(node: LabNode, guest: str, tmp_path: Path) -> None:
 
     assert again.exit == 0 or (again.exit == 1 and "there is no volume" in again.err), again.err
     assert [] == node.zvols()
-    _nothing_is_left_over(node)
+    nothing_is_left_over(node)
 
 
-def _nothing_is_left_over(node: LabNode) -> None:
+def nothing_is_left_over(node: LabNode) -> None:
+    """What belongs to no volume, on the node or in what the next boot would restore; and the pool is well."""
     with Site.load(node.config) as site:
         volumes = site.volumes()
         assert [] == node.orphans(volumes)

@@ -14,7 +14,7 @@ import pytest
 from tests.lab import guests
 from tests.lab.guests import Guest
 from tests.lab.live import THOROUGH, Dom0, LabNode
-from tests.lab.test_power_cut import _nothing_is_left_over as nothing_is_left_over
+from tests.lab.test_power_cut import nothing_is_left_over
 from xvmstore import Site
 
 NAME = "upgraded"
