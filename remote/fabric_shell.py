@@ -11,7 +11,9 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from remote.address import SshAddress
 from remote.errors import LoginRefused, UnknownHostKey, Unreachable
 from remote.host import Spoken
 from remote.openssh import how_to_accept
+from remote.pipe import Pipe
 
 # paramiko logs tracebacks of what it also raises.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -30,6 +33,9 @@ _KEEPALIVE = 15
 # paramiko can deadlock when it rekeys while a channel closes (paramiko issue 822), by default after 512 MiB.
 # Scripts are small, and bulk data goes through the system's ssh.
 _REKEY_BYTES = 1 << 36
+# For a shell that stays: what a node may send before it has to wait for us.
+_WINDOW = 8 << 20
+_PIECE = 1 << 20
 _SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 
@@ -39,10 +45,12 @@ class FabricShell:
     def __init__(self, address: SshAddress) -> None:
         self._address = address
         self._connection: Any = None
+        self._connecting = threading.Lock()
+        self._pipes: weakref.WeakSet[_ChannelPipe] = weakref.WeakSet()
 
     def feed(self, script: bytes, *, timeout: float) -> Spoken:
         """Run one script. Raises Unreachable, UnknownHostKey, LoginRefused when nothing can have run."""
-        channel = self._channel()
+        channel = self._channel(self._address)
         try:
             channel.settimeout(timeout)
             channel.exec_command("/bin/sh")
@@ -59,38 +67,117 @@ class FabricShell:
         connection, self._connection = self._connection, None
         _hang_up(connection)
 
-    def _channel(self) -> paramiko.Channel:
-        """A fresh channel; reconnects when the connection has died since the last script."""
-        if self._connection is not None and self._connection.is_connected:
-            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-                return self.session()
-        self.close()
-        self._connection = self._connect()
+    def open(self, *, connect_timeout: float | None = None) -> Pipe:
+        """Start a shell that stays, in a channel of its own beside those of other shells and scripts.
+
+        ``connect_timeout`` stands in for the address's: for the TCP connection, the banner, the login and the channel.
+        """
+        address = self._address if connect_timeout is None else replace(self._address, connect_timeout=connect_timeout)
+        channel = self._channel(address, window_size=_WINDOW)
+        pipe = _ChannelPipe(channel)
+        # exec_command itself waits for ever.
+        limit = threading.Timer(address.connect_timeout, pipe.close)
+        limit.start()
         try:
-            return self.session()
+            channel.exec_command("/bin/sh")
         except (paramiko.SSHException, OSError, EOFError) as error:
+            pipe.close()
+            raise Unreachable(f"{address}: the node started no /bin/sh: {error or type(error).__name__}") from error
+        finally:
+            limit.cancel()
+        self._pipes.add(pipe)
+        return pipe
+
+    def _channel(self, address: SshAddress, **options: int) -> paramiko.Channel:
+        """A fresh channel; reconnects when the connection has died since the last script."""
+        with self._connecting:
+            connection = self._connection
+            if connection is not None and connection.is_connected:
+                try:
+                    # A node that answers does so at once; the rest of the time is for connecting anew.
+                    return _session(connection, address.connect_timeout / 2, **options)
+                except paramiko.ChannelException as error:
+                    # The node does answer, and a new connection would cost the shells of this one.
+                    if any(pipe.open for pipe in self._pipes):
+                        raise Unreachable(f"{address}: the node opened no more sessions: {error}") from error
+                except (paramiko.SSHException, OSError, EOFError):
+                    pass
             self.close()
-            raise Unreachable(f"{self._address}: the node opened no session: {error}") from error
+            connection = self._connection = self._connect(address)
+            try:
+                return _session(connection, address.connect_timeout, **options)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                self.close()
+                raise Unreachable(f"{address}: the node opened no session: {error}") from error
 
     def session(self) -> paramiko.Channel:
         """A bare channel of the open connection, for who wants to run something else than a script."""
-        session: paramiko.Channel = self._connection.transport.open_session(timeout=self._address.connect_timeout)
-        return session
+        return _session(self._connection, self._address.connect_timeout)
 
-    def _connect(self) -> Any:
+    def _connect(self, address: SshAddress) -> Any:
         connection = None
         try:
-            connection = _connection(self._address)
+            connection = _connection(address)
             for link in _chain(connection):
-                _check_host_keys(link, self._address)
+                _check_host_keys(link, address)
             connection.open()
         except Exception as error:
             at = _at(connection)
             _hang_up(connection)
-            raise _why_not(error, self._address, at) from error
+            raise _why_not(error, address, at) from error
         for link in _chain(connection):
             _tune(link)
         return connection
+
+
+def _session(connection: Any, timeout: float, **options: int) -> paramiko.Channel:
+    session: paramiko.Channel = connection.transport.open_session(timeout=timeout, **options)
+    return session
+
+
+class _ChannelPipe:
+    """The streams of a shell that stays, in a channel of the connection. Closing it leaves the connection."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    @property
+    def open(self) -> bool:
+        """Whether the node still has the channel."""
+        return not self._channel.closed
+
+    def send(self, data: bytes, *, deadline: float) -> None:
+        """Hand over all of it. The time limit is the whole channel's, so a reader may see it as well."""
+        self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            self._channel.sendall(data)
+        finally:
+            self._channel.settimeout(None)
+
+    def receive(self) -> bytes:
+        """The next piece of stdout."""
+        return self._next(self._channel.recv)
+
+    def receive_errors(self) -> bytes:
+        """The next piece of stderr."""
+        return self._next(self._channel.recv_stderr)
+
+    def _next(self, receive: Callable[[int], bytes]) -> bytes:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return receive(_PIECE)
+
+    def ended(self) -> str:
+        """The shell's exit status, which comes before its streams' end; none when the connection died."""
+        transport = self._channel.get_transport()
+        if self._channel.status_event.wait(1.0) and self._channel.exit_status != -1:
+            return f"the shell exited {self._channel.exit_status}"
+        return "the shell was killed" if transport.is_active() else "connection lost"
+
+    def close(self) -> None:
+        """Close the channel."""
+        with contextlib.suppress(Exception):
+            self._channel.close()
 
 
 def _connection(address: SshAddress) -> Any:

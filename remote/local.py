@@ -5,6 +5,7 @@ import threading
 
 from remote.errors import Unreachable
 from remote.host import Spoken
+from remote.pipe import ProcessPipe
 
 
 class LocalShell:
@@ -18,11 +19,7 @@ class LocalShell:
 
         As on a node far away, a script that nobody waits for any more (a timeout, Ctrl-C) is not stopped half-way.
         """
-        pipe = subprocess.PIPE
-        try:
-            shell = subprocess.Popen(self._argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
-        except OSError as error:
-            raise Unreachable(f"cannot start {self._argv[0]}: {error.strerror}") from error
+        shell = self._start(bufsize=-1)
         try:
             stdout, stderr = shell.communicate(script, timeout)
         except subprocess.TimeoutExpired as late:
@@ -31,6 +28,17 @@ class LocalShell:
             if shell.returncode is None:
                 _leave(shell)
         return Spoken(stdout, stderr, shell.returncode)
+
+    def open(self, *, connect_timeout: float | None = None) -> ProcessPipe:  # noqa: ARG002  there is no connection
+        """Start a shell that stays. Raises Unreachable when it cannot be started."""
+        return ProcessPipe(self._start(bufsize=0), stop=False)
+
+    def _start(self, *, bufsize: int) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        try:
+            return subprocess.Popen(self._argv, bufsize, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        except OSError as error:
+            raise Unreachable(f"cannot start {self._argv[0]}: {error.strerror}") from error
 
     def close(self) -> None:
         """There is no connection to close."""

@@ -1,16 +1,20 @@
 """The system's ``ssh`` as a way to a node: for SunSSH-era servers, odd ssh_config options, and bulk data.
 
-One process a script; ``ControlMaster`` in ssh_config makes the second one cheap.
+One process a script, or a shell that stays; ``ControlMaster`` in ssh_config makes the second one cheap.
 """
 
+import contextlib
 import re
 import subprocess
+import time
+from dataclasses import replace
 
 from remote.address import SshAddress
 from remote.errors import LoginRefused, UnknownHostKey, Unreachable, one_line
 from remote.host import Spoken
+from remote.pipe import SSH_FAILED, ProcessPipe
+from remote.script import new_nonce
 
-_SSH_FAILED = 255
 _KEY_TROUBLE = (
     "Host key verification failed",
     "REMOTE HOST IDENTIFICATION HAS CHANGED",
@@ -63,11 +67,56 @@ class OpensshShell:
             return Spoken(late.stdout or b"", late.stderr or b"", None, f"no end after {timeout:g} s")
         except OSError as error:
             raise Unreachable(f"cannot start the system's ssh: {error.strerror}; install openssh-client") from error
-        if ended.returncode == _SSH_FAILED:
+        if ended.returncode == SSH_FAILED:
             return self._failed(ended)
         if ended.returncode < 0:
             return Spoken(ended.stdout, ended.stderr, None, f"ssh was killed by signal {-ended.returncode}")
         return Spoken(ended.stdout, ended.stderr, ended.returncode)
+
+    def open(self, *, connect_timeout: float | None = None) -> ProcessPipe:
+        """Start a shell that stays, and wait until it answers: only then is it known that ssh got in.
+
+        ``connect_timeout`` is for all of that, and stands in for the address's.
+        """
+        limit = self._address.connect_timeout if connect_timeout is None else connect_timeout
+        argv = OpensshShell(replace(self._address, connect_timeout=limit)).argv()
+        pipe = subprocess.PIPE
+        try:
+            ssh = subprocess.Popen(argv, 0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        except OSError as error:
+            raise Unreachable(f"cannot start the system's ssh: {error.strerror}; install openssh-client") from error
+        opened = ProcessPipe(ssh, stop=True)
+        try:
+            self._greet(opened, limit)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _greet(self, pipe: ProcessPipe, limit: float) -> None:
+        """Have the shell say a word, and drop what the login said before it. Raises why it does not."""
+        word, deadline, said = new_nonce(), time.monotonic() + limit, b""
+        # An ssh that has ended says why.
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send(f"echo; echo {word}\n".encode(), deadline=deadline)
+        while f"\n{word}\n".encode() not in said:
+            piece = pipe.receive(deadline=deadline)
+            said += piece
+            if not piece:
+                raise self._no_greeting(pipe, deadline, limit)
+
+    def _no_greeting(self, pipe: ProcessPipe, deadline: float, limit: float) -> Unreachable:
+        status = pipe.exit_status(max(0.0, deadline - time.monotonic()))
+        if status is None:
+            return Unreachable(f"{self._address}: no answer within {limit:g} s")
+        errors = b""
+        while piece := pipe.receive_errors(deadline=deadline):
+            errors += piece
+        if status == SSH_FAILED:
+            trouble = self._failed(subprocess.CompletedProcess((), status, b"", errors)).trouble
+            return Unreachable(f"{self._address}: {trouble}")
+        words = one_line(errors.decode("utf-8", "replace")) or f"it exited {status}"
+        return Unreachable(f"{self._address}: no usable /bin/sh there: {words}")
 
     def _failed(self, ended: subprocess.CompletedProcess[bytes]) -> Spoken:
         """255 is ssh's own: before any output it never got in; after some, the connection broke."""

@@ -2,7 +2,8 @@
 
 Pure: nothing here opens a connection or runs a command. ``render`` makes the script, ``remote.transcript`` reads
 what comes back. The script is written for the Bourne shell of Solaris (no ``$(...)``, no ``local``, no ``export A=B``)
-and is one brace group, so a shell that gets only half of it has a syntax error and runs nothing.
+and is one brace group (a subshell, for a shell that stays), so a shell that gets only half of it has a syntax error
+and runs nothing.
 
 What the script promises:
 - a step that fails stops the steps; the undos of the steps that this very script carried out run in reverse order;
@@ -214,6 +215,9 @@ n=@nonce@
 d=${TMPDIR-/tmp}/$n
 m() { echo; echo "$n $*"; echo >&2; echo "$n $*" >&2; }
 nap() { if sleep 0.2 2>/dev/null; then w=`expr $w + 1`; else sleep 1; w=`expr $w + 5`; fi; }
+"""
+
+_DIRECTORY = """\
 mkdir "$d" || { m f; exit 1; }
 trap 'rm -rf "$d"' 0
 """
@@ -221,6 +225,7 @@ trap 'rm -rf "$d"' 0
 # A lock is only taken over by whoever holds its .break directory, and only if it still says what was found dead:
 # otherwise two that find the same dead lock would both own the new one. Nobody counts as dead where ps does not even
 # find this shell, and in a sticky /tmp another user's dead lock stays: then it is waited for like a living one.
+# A lock with our own number was left by a script that was killed: by an earlier one of this shell, if the shell stays.
 _LOCK = """\
 l=${XVMSTORE_LOCKS-/tmp}/@file@
 me=$$:@owner@
@@ -229,8 +234,8 @@ while [ $go = 1 ]; do
 ln -s "$me" "$l" 2>/dev/null && break
 was=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
 p=`echo "$was" | sed 's/:.*//'`
-if [ -n "$p" ] && ps -p "$p" >/dev/null 2>&1; then :
-elif [ -n "$p" ] && ps -p $$ >/dev/null 2>&1 && mkdir "$l.break" 2>/dev/null; then
+if [ -n "$p" ] && [ "$p" != $$ ] && ps -p "$p" >/dev/null 2>&1; then :
+elif [ -n "$p" ] && ps -p $$ >/dev/null 2>&1 || [ "$p" = $$ ] && mkdir "$l.break" 2>/dev/null; then
 now=`ls -l "$l" 2>/dev/null | sed -n 's/.* -> //p'`
 [ "$now" = "$was" ] && rm -f "$l" 2>/dev/null
 rmdir "$l.break"
@@ -243,8 +248,13 @@ done
 """
 
 
-def render(script: Script, nonce: str) -> str:
-    """The whole operation as one script for a plain ``/bin/sh``, to be fed on its stdin."""
+def render(script: Script, nonce: str, *, stay: bool = False) -> str:
+    """The whole operation as one script for a plain ``/bin/sh``, to be fed on its stdin.
+
+    ``stay``: the shell lives on and takes the next script. This one is a subshell then, with which its traps, variables
+    and private directory go; the shell itself says when it began (``s``) and that it is over and let go of its lock
+    (``x``), even if it was killed.
+    """
     words = _Words(script.become)
     body = [_step(index, step, words) for index, step in enumerate(script.steps)]
     body += _undos(script.steps, words)
@@ -254,7 +264,19 @@ def render(script: Script, nonce: str) -> str:
     preamble = _PREAMBLE.replace("@nonce@", nonce).replace("@become@", shlex.quote(" ".join(script.become)))
     if script.scratch:
         preamble = f"TMPDIR={shlex.quote(script.scratch)}; export TMPDIR\n{preamble}"
-    return "{\n" + preamble + words.files(nonce) + lock + guard + "m z\n}\nexit\n"
+    files = words.files(nonce)
+    # Plain questions need none, and are answered by a machine whose /tmp is full.
+    if script.steps or files or any(query.captures for query in script.queries):
+        preamble += _DIRECTORY
+    text = preamble + files + lock + guard + "m z\n"
+    if not stay:
+        return "{\n" + text + "}\nexit\n"
+    # Without input nothing in it can read what the shell is to read next.
+    return "(\n" + _fence(nonce, "s") + text + ") </dev/null\n" + _fence(nonce, "x")
+
+
+def _fence(nonce: str, mark: str) -> str:
+    return f"echo; echo '{nonce} {mark}'; echo >&2; echo '{nonce} {mark}' >&2\n"
 
 
 def _lock(lock: Lock) -> str:

@@ -9,6 +9,7 @@ Both streams carry the same fence lines, so each command's stdout and stderr com
     xvm5f0c... l LOCK OWNER the lock was held
     xvm5f0c... f            no private directory could be made
     xvm5f0c... z            the script ran to its end
+    xvm5f0c... s            in a shell that stays: the script begins;  x  it is over, whole or killed
 """
 
 import re
@@ -33,7 +34,8 @@ class Transcript:
     """Everything a script did, keyed by the index of the step or query.
 
     ``begun`` is the step that had begun, and not ended, when the session broke off. ``holder`` is who has the lock.
-    ``complete`` is true when both streams are: a lost complaint could be what made a silent command fail.
+    ``complete`` is true when both streams are: a lost complaint could be what made a silent command fail. For the same
+    reason a query of a torn transcript counts only if both streams have its end.
     """
 
     steps: dict[int, Ended]
@@ -65,7 +67,7 @@ def read(stdout: str, stderr: str, nonce: str) -> Transcript:
         words = mark.split(" ")
         if words[0] == "b":
             begun = int(words[1])
-        if words[0] not in _ENDS:
+        if words[0] not in _ENDS or (words[0] == "a" and mark not in complaints[0]):
             continue
         begun = None if words[0] == "e" else begun
         how = _HOW[words[3]] if words[0] == "e" else "done"

@@ -1,16 +1,20 @@
 """Fixtures: a real sshd on loopback and the three ways to a node."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from remote.host import Host, Shell
 from remote.local import LocalShell
 from remote.script import Lock
+from remote.standing import Openable, StandingShell
 from tests.remote.sshd import SSHD, Key, Sshd, new_key, running_sshd
+from tests.remote.standing import NewShell
 from tests.remote.support import SSH_SHELLS, Node
 
 
@@ -85,3 +89,32 @@ def lock() -> Iterator[Lock]:
     new = Lock(f"test-{uuid.uuid4().hex}", "me@here[1],since,now", wait=20)
     yield new
     Path(new.path).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def way(node: Node) -> Iterator[Openable]:
+    """A way to the node, each of the three kinds."""
+    shell = node.new_shell()
+    yield cast(Openable, shell)
+    shell.close()
+
+
+@pytest.fixture
+def ssh_way(ssh_kind: str, sshd: Sshd) -> Iterator[Openable]:
+    """A way to the server by each of the SSH shells."""
+    shell = SSH_SHELLS[ssh_kind](sshd.address())
+    yield cast(Openable, shell)
+    shell.close()
+
+
+@pytest.fixture
+def standing() -> Iterator[NewShell]:
+    """Makes shells that stay, and closes them."""
+    with contextlib.ExitStack() as stack:
+
+        def new(way: Openable, **said: Any) -> StandingShell:
+            shell = StandingShell(way, **said)
+            stack.callback(shell.close)
+            return shell
+
+        yield new

@@ -15,6 +15,13 @@ def test_a_script_is_one_brace_group() -> None:
     assert (True, True) == (text.startswith("{\n"), text.endswith("m z\n}\nexit\n"))
 
 
+def test_a_script_for_a_shell_that_stays_is_one_subshell() -> None:
+    """Without input; the shell itself says that it is over."""
+    text = render(Script((Step(("true",)),)), NONCE, stay=True)
+    end = f"m z\n) </dev/null\necho; echo '{NONCE} x'; echo >&2; echo '{NONCE} x' >&2\n"
+    assert (True, True) == (text.startswith("(\n"), text.endswith(end))
+
+
 def test_a_secret_is_written_once_and_in_a_here_document_only() -> None:
     """However often it is used, no command line of the script shows it."""
     secret = Secret("Xyzzy")
@@ -24,12 +31,13 @@ def test_a_secret_is_written_once_and_in_a_here_document_only() -> None:
     assert f"<<'{NONCE}'\nXyzzy\n{NONCE}\n" in text
 
 
-def test_the_script_is_for_the_old_bourne_shell() -> None:
+@pytest.mark.parametrize("stay", [False, True])
+def test_the_script_is_for_the_old_bourne_shell(stay: bool) -> None:
     """None of what the Bourne shell of Solaris does not know: $(...), ``local``, ``export A=B``, ``!``."""
     step = Step(
         ("a",), undo=("b",), unless=("c",), accept=("x",), retry=("y",), expect=(Expect("p", "1"),), silent=True
     )
-    text = render(Script((step,), lock=Lock("l", "me"), become=("pfexec",)), NONCE)
+    text = render(Script((step,), lock=Lock("l", "me"), become=("pfexec",)), NONCE, stay=stay)
     assert not re.search(r"\$\(|\blocal\b|export \w+=|^ *! |\[\[|\$\{\w+(#|%)", text, re.MULTILINE)
 
 

@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from remote.errors import Unreachable
 from remote.host import Host
 from remote.local import LocalShell
 from remote.script import Capture, Captured, Expect, Lock, Query, Script, Secret, Step, render
+from remote.standing import StandingShell
 from tests.remote.sshd import Key, Sshd, running_sshd, wait_until
 from tests.remote.support import FLAVOURS, SSH_SHELLS, Node, ask, note, noted, sh, unnote
 
@@ -32,6 +35,12 @@ PARAMS = [
     pytest.param(name, marks=pytest.mark.skipif(_missing(name), reason=f"{FLAVOURS[name][0]} is not installed"))
     for name in FLAVOURS
 ]
+
+
+@pytest.fixture(params=[False, True], ids=["once", "stay"])
+def stay(request: pytest.FixtureRequest) -> bool:
+    """Whether the script is for a shell that stays."""
+    return bool(request.param)
 
 
 @pytest.fixture(params=PARAMS)
@@ -109,6 +118,63 @@ def test_commands_read_nothing_of_the_script(any_host: Host, tmp_path: Path) -> 
     assert b"" == (tmp_path / "read").read_bytes()
 
 
+def test_every_feature_in_a_shell_that_stays(flavour: str, tmp_path: Path, lock: Lock) -> None:
+    """The same once more, two scripts at a time, in one and the same shell; nothing of a script is left in it."""
+    shell, at = StandingShell(LocalShell(("env", f"TMPDIR={tmp_path}", *FLAVOURS[flavour]))), tmp_path / "n"
+    steps, queries = _something_of_everything(at)
+    holder = ask('readlink "$1"; : "$1"', lock.path)
+    script = Script(steps, (*queries, holder), replace(lock, wait=0), scratch=str(tmp_path))
+    after = Script((), (ask('echo "<$1>"', Captured("new"), needs="id"), ask("echo $PPID; umask; echo $TMPDIR")))
+    shells = set()
+    for _ in range(3):
+        at.unlink(missing_ok=True)
+        heard = shell.ask((script, after), deadline=time.monotonic() + 20)
+        assert ["", ""] == [one.trouble for one in heard]
+        said = heard[0].transcript
+        assert ["a", "try", "try", "it's=x-1;", "-it's=x-1;", "-b", "-a"] == noted(at)
+        assert (7, 255, "out", "err") == (said.failed, *_ended(said.steps[7]))
+        assert [ODD, "id: 7\n", "id: 8\n", "<8>\n", ""] == [said.queries[i].stdout for i in range(5)]
+        number, _, owner = said.queries[5].stdout.partition(":")
+        assert f"{lock.owner}\n" == owner
+        shells.add(number)
+        assert "" == heard[1].transcript.queries[0].stdout
+        assert str(tmp_path) == heard[1].transcript.queries[1].stdout.splitlines()[2]
+        assert (False, [at]) == (os.path.lexists(lock.path), list(tmp_path.iterdir()))
+    assert 1 == len(shells)
+    shell.close()
+
+
+def test_a_lock_in_a_shell_that_stays(flavour: str, lock: Lock) -> None:
+    """A living holder is told, a script that was killed holds nothing up, and neither costs the shell."""
+    shell, mine = StandingShell(LocalShell(FLAVOURS[flavour])), Script((), (ask("echo x"),), replace(lock, wait=0))
+    Path(lock.path).symlink_to(f"{os.getpid()}:bert@dom0")
+    (held,) = shell.ask((mine,), deadline=time.monotonic() + 20)
+    assert (f"{lock.path} {os.getpid()}:bert@dom0", {}) == (held.transcript.holder, held.transcript.queries)
+    Path(lock.path).unlink()
+    kill = replace(mine, queries=(ask("kill -9 $PPID; sleep 5"),))
+    (killed,) = shell.ask((kill,), deadline=time.monotonic() + 20)
+    assert killed.trouble.startswith("the script broke off: ")
+    assert os.path.lexists(lock.path)
+    for _ in range(2):
+        (heard,) = shell.ask((mine,), deadline=time.monotonic() + 20)
+        assert "x\n" == heard.transcript.queries[0].stdout
+        assert not os.path.lexists(lock.path)
+    shell.close()
+
+
+@pytest.mark.parametrize("stop", ["TERM", "HUP", "PIPE"])
+def test_a_signal_to_a_script_in_a_shell_that_stays(flavour: str, tmp_path: Path, stop: str) -> None:
+    """It is left to the script, which stops and undoes, or ignores it; the next one runs in any case."""
+    shell, at = StandingShell(LocalShell(FLAVOURS[flavour])), tmp_path / "n"
+    steps = (note(at, "a", undo=unnote(at, "-a")), sh(f"kill -{stop} $PPID; sleep 0.1"), note(at, "late"))
+    (heard,) = shell.ask((Script(steps, (ask("echo asked"),)),), deadline=time.monotonic() + 20)
+    assert ["a", "-a" if stop == "TERM" else "late"] == noted(at)
+    assert ("", "asked\n") == (heard.trouble, heard.transcript.queries[0].stdout)
+    (heard,) = shell.ask((Script((), (ask("echo x"),)),), deadline=time.monotonic() + 20)
+    assert "x\n" == heard.transcript.queries[0].stdout
+    shell.close()
+
+
 def test_bytes_under_every_shell(any_host: Host, tmp_path: Path) -> None:
     """Every byte there is comes back on both streams."""
     (tmp_path / "data").write_bytes(bytes(range(256)))
@@ -118,10 +184,10 @@ def test_bytes_under_every_shell(any_host: Host, tmp_path: Path) -> None:
     )
 
 
-def test_a_script_cut_in_transit_runs_nothing(flavour: str, tmp_path: Path) -> None:
+def test_a_script_cut_in_transit_runs_nothing(flavour: str, tmp_path: Path, stay: bool) -> None:
     """Whatever is missing at its end, no step, undo or question runs: the shell has half a brace group."""
     shell, at = LocalShell(FLAVOURS[flavour]), tmp_path / "n"
-    script = _marking(at)
+    script = _marking(at, stay=stay)
     for cut in _cuts(script, 37):
         shell.feed(script[:cut], timeout=10)
         assert not at.exists(), script[:cut].decode()[-60:]
@@ -129,23 +195,24 @@ def test_a_script_cut_in_transit_runs_nothing(flavour: str, tmp_path: Path) -> N
     assert ["step", "undo", "query"] == noted(at)
 
 
-def test_a_script_cut_on_the_way_to_a_node_runs_nothing(node: Node, tmp_path: Path) -> None:
+def test_a_script_cut_on_the_way_to_a_node_runs_nothing(node: Node, tmp_path: Path, stay: bool) -> None:
     """The same through each way to a node; and nothing is claimed to have run."""
     at = tmp_path / "n"
-    script = _marking(at)
+    script = _marking(at, stay=stay)
     for cut in _cuts(script, 37 * 7):
         spoken = node.shell.feed(script[:cut], timeout=10)
         assert (False, b"") == (at.exists(), spoken.stdout)
 
 
-def _marking(at: Path) -> bytes:
+def _marking(at: Path, *, stay: bool) -> bytes:
     steps = (note(at, "step", undo=unnote(at, "undo")), Step(("cat", Secret("x"))), Step(("false",)))
-    return render(Script(steps, (Query(unnote(at, "query"), str),), become=()), "xvm" + uuid.uuid4().hex).encode()
+    script = Script(steps, (Query(unnote(at, "query"), str),), become=())
+    return render(script, "xvm" + uuid.uuid4().hex, stay=stay).encode()
 
 
 def _cuts(script: bytes, every: int) -> list[int]:
-    """Places to cut at, and the last one possible: just before the brace that ends the group."""
-    end = script.rindex(b"}")
+    """Places to cut at, and the last one possible: just before the brace, or parenthesis, that ends the group."""
+    end = max(script.rfind(b"\n}\n"), script.rfind(b"\n) ")) + 1
     return [*range(0, end, every), end]
 
 
