@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from posixpath import basename
 from typing import Protocol
 
-from embedded import itadm, sbdadm, smf, stmfadm, zfs, zpool
+from embedded import itadm, kstat, sbdadm, smf, stmfadm, zfs, zpool
 from embedded.answer import Answer
 from embedded.model import CONDITIONS, Node
 
@@ -25,10 +25,11 @@ _PROGRAMS: Mapping[str, Program] = {
     "itadm": itadm.run,
     "svcs": smf.svcs,
     "svcadm": smf.svcadm,
+    "kstat": kstat.run,
 }
 NAMES: frozenset[str] = frozenset(_PROGRAMS)
 
-_READING = {"zfs": frozenset({"list", "get", "holds"}), "zpool": frozenset({"list", "status", "get"})}
+_READING = {"zfs": frozenset({"list", "get", "holds"}), "zpool": frozenset({"list", "status", "get", "iostat"})}
 
 
 def run(node: Node, argv: Sequence[str], *, now: float) -> Answer:
@@ -46,7 +47,7 @@ def run(node: Node, argv: Sequence[str], *, now: float) -> Answer:
 def changes(argv: Sequence[str]) -> bool:
     """Whether the command line could change the node's state. May say yes for one that does not."""
     name = basename(argv[0]) if argv else ""
-    if name not in _PROGRAMS or name == "svcs":
+    if name not in _PROGRAMS or name in {"svcs", "kstat"}:
         return False
     subcommand = argv[1].lower() if len(argv) > 1 else ""
     if name in {"stmfadm", "sbdadm", "itadm"}:

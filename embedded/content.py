@@ -9,7 +9,7 @@ import errno
 import hashlib
 import os
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 _LONGEST_FILE_NAME = 240
 _COPY_AT_ONCE = 64 * 1024 * 1024
@@ -18,10 +18,14 @@ HEAD = 65536
 
 def path_of(root: Path, dataset: str) -> Path:
     """Where the content of a volume or snapshot lies. Two datasets never share a file."""
+    return root / "zvol" / _file_name(dataset)
+
+
+def _file_name(dataset: str) -> str:
     name = quote(dataset, safe=" @:")
     if len(name) > _LONGEST_FILE_NAME:
-        name = "%" + hashlib.sha256(dataset.encode()).hexdigest()
-    return root / "zvol" / name
+        return "%" + hashlib.sha256(dataset.encode()).hexdigest()
+    return name
 
 
 def head_of(path: Path) -> Path:
@@ -54,13 +58,34 @@ def move(path: Path, new: Path) -> None:
             old.rename(renamed)
 
 
-def allocated(path: Path) -> int:
-    """Bytes that take room on disk."""
-    return sum(file.stat().st_blocks * 512 for file in (path, head_of(path)) if file.exists())
+class Allocated:
+    """How much room every content takes, from one look at the directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._bytes: dict[str, int] = {}
+        for entry in os.scandir(root / "zvol"):
+            # The name of a dataset, but for long ones, whose file names start with a percent sign.
+            file = entry.name.removesuffix("~head")
+            key = file if file.startswith("%") else unquote(file)
+            self._bytes[key] = self._bytes.get(key, 0) + entry.stat().st_blocks * 512
+
+    def of(self, dataset: str) -> int:
+        """Bytes that a volume's or snapshot's content takes, 0 without one."""
+        found = self._bytes.get(dataset)
+        if found is None and len(dataset) * len("%2F") > _LONGEST_FILE_NAME:
+            found = self._bytes.get(_file_name(dataset))
+        return found or 0
 
 
-def copy(source: Path, target: Path) -> None:
-    """Make ``target`` a sparse copy of ``source``; an old target is replaced whole."""
+def copy(source: Path, target: Path, *, size: int, headed: bool = False) -> None:
+    """Make ``target`` a sparse copy of ``source``; an old target is replaced whole.
+
+    A source without a file counts as ``size`` bytes of zeros, with the head that the target has.
+    """
+    if not source.exists():
+        kept = HEAD if head_of(target).exists() else 0
+        create(target, size - kept, headed=headed and not kept)
+        return
     if head_of(source).exists():
         _copy_file(head_of(source), head_of(target))
     _copy_file(source, target)

@@ -34,11 +34,16 @@ def nothing() -> None:
 
 @dataclass(slots=True)
 class Execution:
-    """One exec or shell under way. ``drop`` cuts its SSH connection, ``kill`` ends its process group."""
+    """One exec or shell under way.
+
+    ``drop`` cuts its SSH connection, ``drop_when_sent`` once the client has what was printed so far; ``kill`` ends its
+    process group.
+    """
 
     ident: str
     record: Record
     drop: Callable[[], None] = nothing
+    drop_when_sent: Callable[[], None] = nothing
     kill: Callable[[], None] = nothing
     on_gone: list[Callable[[], object]] = field(default_factory=list)
     gone: bool = False

@@ -27,11 +27,11 @@ def served(node: Node) -> tuple[ServedTarget, ...]:
         for name, target in node.targets.items()
         if target.provider == "iscsit" and target.state == "Online"
     ]
-    return tuple(_serve(node, name, target=target) for name, target in online)
+    views = _Views(node)
+    return tuple(_serve(node, name, target=target, covering=views.of(name)) for name, target in online)
 
 
-def _serve(node: Node, name: str, *, target: Target) -> ServedTarget:
-    covering = _views_of(node, name)
+def _serve(node: Node, name: str, *, target: Target, covering: list[tuple[View, LogicalUnit]]) -> ServedTarget:
     everyone = _luns_for(covering, group=None)
     members = {
         member: _luns_for(covering, group=group)
@@ -62,15 +62,25 @@ class _Access:
     accounts: tuple[ChapAccount, ...] = ()
 
 
-def _views_of(node: Node, target: str) -> list[tuple[View, LogicalUnit]]:
-    groups = {group for group, members in node.target_groups.items() if target in members}
-    return [
-        (view, node.units[guid])
-        for guid, entries in node.views.items()
-        if guid in node.units and node.units[guid].state == "Online" and _backing(node, node.units[guid])
-        for view in entries.values()
-        if view.target_group is None or view.target_group in groups
-    ]
+class _Views:
+    """The views of units that can be served, by the targets that they cover."""
+
+    def __init__(self, node: Node) -> None:
+        self._by_group: dict[str | None, list[tuple[View, LogicalUnit]]] = {}
+        self._groups: dict[str, list[str]] = {}
+        for group, members in node.target_groups.items():
+            for member in members:
+                self._groups.setdefault(member, []).append(group)
+        for guid, entries in node.views.items():
+            unit = node.units.get(guid)
+            if unit is not None and unit.state == "Online" and _backing(node, unit):
+                for view in entries.values():
+                    self._by_group.setdefault(view.target_group, []).append((view, unit))
+
+    def of(self, target: str) -> list[tuple[View, LogicalUnit]]:
+        """The views that cover a target."""
+        groups = (None, *self._groups.get(target, []))
+        return [entry for group in groups for entry in self._by_group.get(group, [])]
 
 
 def _backing(node: Node, unit: LogicalUnit) -> backing.Backing | None:

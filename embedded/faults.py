@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_type_hints
 
-_ACTIONS = frozenset({"fail", "hang", "drop", "kill", "condition"})
+_ACTIONS = frozenset({"fail", "hang", "drop", "kill", "cut", "condition"})
 
 
 class FaultsError(Exception):
@@ -19,7 +19,8 @@ class Fault:
     """One [[fault]] table.
 
     ``call`` counts matching commands from when the file was loaded; ``every`` ignores it. ``after`` means that the
-    command takes effect first. ``seconds`` None: a hang that lasts until the SSH session ends.
+    command takes effect first. ``seconds`` None: a hang that lasts until the SSH session ends or the fault is gone from
+    the file. A command that is cut always takes effect.
     """
 
     command: str
@@ -100,6 +101,11 @@ class Faults:
         except (FaultsError, OSError, UnicodeDecodeError) as error:
             self._error = FaultsError(f"faults.toml: {error}")
         self._counts = [0] * len(self._faults)
+
+    def lasts(self, fault: Fault) -> bool:
+        """Whether the file still has that fault. One that cannot be read ends nothing."""
+        self._load()
+        return self._error is not None or fault in self._faults
 
     def match(self, argv: Sequence[str]) -> Fault | None:
         """Count this call and give the first fault that is due on it."""

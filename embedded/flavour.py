@@ -49,6 +49,16 @@ class Flavour:
     zpool_columns: tuple[str, ...]
     zpool_names: dict[str, str]
     """Column name on this system -> the quantity it shows."""
+    zpool_missing: frozenset[str]
+    """Columns that came later."""
+    message_url: str
+    """Where ``zpool status`` says that its messages are explained."""
+    pool_kstats: bool
+    """``zfs:0:POOL`` (illumos 2013-02-12)."""
+    stmf_times: bool
+    """COMSTAR's kstats measure time."""
+    kstat_language: Literal["C", "Perl"]
+    """The C version (illumos 2013-01-09) prints I/O times in nanoseconds, the Perl version in seconds."""
     scan_label: str
     vdev_layout: Literal["mirror-0", "mirror"]
     lu_commands: bool
@@ -98,6 +108,11 @@ ILLUMOS = Flavour(
         "fragmentation", "capacity", "dedupratio", "health", "altroot",
     ),
     zpool_names={"allocated": "allocated", "alloc": "allocated", "free": "free"},
+    zpool_missing=frozenset(),
+    message_url="http://illumos.org/msg/",
+    pool_kstats=True,
+    stmf_times=True,
+    kstat_language="C",
     scan_label="  scan:",
     vdev_layout="mirror-0",
     lu_commands=True,
@@ -151,6 +166,23 @@ B111 = Flavour(
     zpool_parsable=False,
     zpool_columns=("name", "size", "used", "available", "capacity", "health", "altroot"),
     zpool_names={"used": "allocated", "available": "free", "avail": "free"},
+    zpool_missing=frozenset(
+        {
+            "autoexpand",
+            "checkpoint",
+            "comment",
+            "dedupratio",
+            "expandsize",
+            "fragmentation",
+            "freeing",
+            "leaked",
+            "readonly",
+        }
+    ),
+    message_url="http://www.sun.com/msg/",
+    pool_kstats=False,
+    stmf_times=False,
+    kstat_language="Perl",
     scan_label=" scrub:",
     vdev_layout="mirror",
     lu_commands=False,

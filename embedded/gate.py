@@ -14,7 +14,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from embedded.gate_wire import Request, WireError, read_request, reply_bytes
 from embedded.served import ServedTarget, Session
 
 _log = logging.getLogger("embedded.gate")
+_POLL = 0.05
 _CALLERS_FD = re.compile(r"/dev/(?:stdin|fd/[0-9])")
 
 
@@ -62,6 +63,7 @@ class _Caller:
     request: Request
     execution: Execution | None
     reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
 
 def _shows_sessions(argv: Sequence[str]) -> bool:
@@ -78,6 +80,15 @@ def _as_seen_here(request: Request) -> Iterator[list[str]]:
         file.write(request.input)
         file.flush()
         yield [file.name if _CALLERS_FD.fullmatch(word) else word for word in request.argv]
+
+
+def _first_half(text: str) -> str:
+    """Half of the text, with a last line that is not whole."""
+    half = text[: len(text) // 2]
+    if not half.endswith("\n"):
+        return half
+    following = text[len(half)]
+    return half.rstrip("\n") if following == "\n" else half + following
 
 
 def _failure(fault: Fault, argv: Sequence[str]) -> Answer:
@@ -135,7 +146,7 @@ class Gate:
             self._callers.add(task)
             task.add_done_callback(self._callers.discard)
         try:
-            answer = await self._answer(await read_request(reader), reader)
+            answer = await self._answer(await read_request(reader), reader, writer)
             if answer is not None:
                 writer.write(reply_bytes(answer))
                 await writer.drain()
@@ -146,10 +157,12 @@ class Gate:
         finally:
             writer.close()
 
-    async def _answer(self, request: Request, reader: asyncio.StreamReader) -> Answer | None:
+    async def _answer(
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Answer | None:
         if not hmac.compare_digest(request.token.encode("utf-8", "replace"), self._token.encode()):
             raise WireError("wrong token")
-        caller = _Caller(request, self._exec_log.running.get(request.execution), reader)
+        caller = _Caller(request, self._exec_log.running.get(request.execution), reader, writer)
         if caller.execution is not None:
             caller.execution.record.commands.append(list(request.argv))
         try:
@@ -194,28 +207,51 @@ class Gate:
                 if fault.after:
                     await self._perform(caller)
                 return _failure(fault, caller.request.argv)
+            case "cut":
+                return await self._cut(caller)
             case _:
-                return await self._cut(fault, caller)
+                return await self._lose(fault, caller)
 
     async def _hanging(self, fault: Fault, caller: _Caller) -> Answer:
         done = await self._perform(caller) if fault.after else None
-        in_time = await self._waited(caller, fault.seconds)
+        in_time = await self._waited(fault, caller)
         if done is not None:
             return done
         return await self._perform(caller) if in_time else Answer(exit=1)
 
-    async def _waited(self, caller: _Caller, seconds: float | None) -> bool:
-        """Wait; False when the caller's session or the stub itself ended first."""
+    async def _waited(self, fault: Fault, caller: _Caller) -> bool:
+        """Wait as long as the fault has it; False when the caller's session or the stub itself ended first."""
         ended = asyncio.ensure_future(caller.reader.read(1))
         if caller.execution is not None:
             if caller.execution.gone:
                 return False
             caller.execution.on_gone.append(ended.cancel)
-        finished, _ = await asyncio.wait({ended}, timeout=seconds)
-        ended.cancel()
-        return not finished
+        try:
+            if fault.seconds is not None:
+                await asyncio.wait({ended}, timeout=fault.seconds)
+            while fault.seconds is None and not ended.done() and self._faults.lasts(fault):
+                await asyncio.wait({ended}, timeout=_POLL)
+            return not ended.done()
+        finally:
+            ended.cancel()
 
-    async def _cut(self, fault: Fault, caller: _Caller) -> Answer | None:
+    async def _cut(self, caller: _Caller) -> Answer | None:
+        """Let the caller print half, and drop the connection when the client has that."""
+        whole = await self._perform(caller)
+        half = replace(whole, stdout=_first_half(whole.stdout))
+        execution = caller.execution
+        if execution is None or execution.gone:
+            return half
+        caller.writer.write(reply_bytes(half, hold=True))
+        await caller.writer.drain()
+        await caller.reader.readexactly(1)
+        gone = asyncio.Event()
+        execution.on_gone.append(gone.set)
+        execution.drop_when_sent()
+        await gone.wait()
+        return None
+
+    async def _lose(self, fault: Fault, caller: _Caller) -> Answer | None:
         """Drop the connection, or end everything at once as a node does that loses power."""
         answer = await self._perform(caller) if fault.after else Answer(exit=1)
         execution = caller.execution

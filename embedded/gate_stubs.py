@@ -24,7 +24,7 @@ done
 request="$(($# + 5)):"
 for word in "$token" "${{EMBEDDED_EXEC-}}" "$$" "$input" "$name" "$@"; do request+="${{#word}}:$word"; done
 printf %s "$request" >&3
-IFS=' ' read -r code how out err <&3 || gone 'went away'
+IFS=' ' read -r code how out err hold <&3 || gone 'went away'
 show() {{
   if [[ $1 == 0 ]]; then return; fi
   if [[ $how == copy ]]; then
@@ -37,6 +37,10 @@ show() {{
 }}
 show "$out"
 show "$err" >&2
+if [[ $hold ]]; then
+  printf . >&3
+  read -r _ <&3
+fi
 exit "$code"
 """
 

@@ -1,7 +1,8 @@
 """The bytes between a stub and the gate: a count and that many netstrings there, a header and two texts back.
 
 Netstrings carry arguments of any bytes. A reply that bash would read slowly or wrongly (long, or with NUL bytes)
-is marked ``copy``: the stub has it copied by a program.
+is marked ``copy``: the stub has it copied by a program. After a reply marked ``hold`` the stub says so when it has
+printed it, and goes on when the gate closes.
 """
 
 import asyncio
@@ -50,9 +51,9 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     return Request(words[0], words[1], int(words[2]), words[3], tuple(words[4:]))
 
 
-def reply_bytes(answer: Answer) -> bytes:
+def reply_bytes(answer: Answer, *, hold: bool = False) -> bytes:
     """Give the bytes that make a stub print the answer and exit with its status."""
     out, err = (text.encode("utf-8", "surrogateescape") for text in (answer.stdout, answer.stderr))
     copy = max(len(out), len(err)) > _BASH_READS or b"\0" in out + err
-    header = f"{answer.exit & 0xFF} {'copy' if copy else 'read'} {len(out)} {len(err)}\n"
+    header = f"{answer.exit & 0xFF} {'copy' if copy else 'read'} {len(out)} {len(err)}{' hold' if hold else ''}\n"
     return header.encode() + out + err

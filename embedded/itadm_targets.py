@@ -3,7 +3,7 @@
 from embedded.answer import Answer
 from embedded.itadm_call import EBUSY, EEXIST, EINVAL, Call, Failure, column, iscsi_name, unless_none
 from embedded.model import STMF, Node, Target
-from embedded.targets import drop_sessions, sessions_of
+from embedded.targets import drop_sessions, sessions
 
 _FIRST_TAG, _LAST_TAG = 2, 65535
 
@@ -123,10 +123,12 @@ def show(call: Call) -> Answer:
             raise Failure(f"Target {call.operand} not found!\n{extra}", 1)
         known = {name: known[name]}
     verbose = call.parsed.has("v")
+    logged_in = {name: len(found) for name, found in sessions(node).items()}
+    status = {name: (target.state.lower(), str(logged_in.get(name, 0))) for name, target in known.items()}
     if call.parsed.has("p"):
-        return Answer("".join(_fields(node, name, verbose=verbose) for name in known))
+        return Answer("".join(_fields(node, name, status=status[name], verbose=verbose) for name in known))
     header = f"{'TARGET NAME':<61}{'STATE':<9}{'SESSIONS':<9}\n" if known else ""
-    return Answer(header + "".join(_rows(node, name, verbose=verbose) for name in known))
+    return Answer(header + "".join(_rows(node, name, status=status[name], verbose=verbose) for name in known))
 
 
 def _facts(node: Node, name: str) -> list[tuple[str, str]]:
@@ -143,17 +145,13 @@ def _facts(node: Node, name: str) -> list[tuple[str, str]]:
     ]
 
 
-def _status(node: Node, name: str) -> tuple[str, str]:
-    return node.targets[name].state.lower(), str(len(sessions_of(node, name)))
-
-
-def _fields(node: Node, name: str, *, verbose: bool) -> str:
+def _fields(node: Node, name: str, *, status: tuple[str, str], verbose: bool) -> str:
     values = [value for _, value in _facts(node, name)] if verbose else []
-    return "\t".join([name, *_status(node, name), *values]) + "\n"
+    return "\t".join([name, *status, *values]) + "\n"
 
 
-def _rows(node: Node, name: str, *, verbose: bool) -> str:
-    state, sessions = _status(node, name)
-    row = f"{column(name)}{state:<9}{sessions:<9}\n"
+def _rows(node: Node, name: str, *, status: tuple[str, str], verbose: bool) -> str:
+    state, logged_in = status
+    row = f"{column(name)}{state:<9}{logged_in:<9}\n"
     facts = _facts(node, name) if verbose else []
     return row + "".join(f"\t{label:<20}\t{value}\n" for label, value in facts)

@@ -37,12 +37,16 @@ CONDITIONS = {
     "svcadm-eacces": "the caller may not change services",
     "svc-fails": "a service that is started goes to maintenance",
     "svc-contested": "a service that is started is disabled by someone else meanwhile",
+    "no-stmf-kstats": "COMSTAR has no kstats, as before b114",
 }
 
 
 @dataclass(slots=True)
 class LogicalUnit:
-    """A logical unit, as the kernel has it or as its stored metadata. ``guid`` is upper case."""
+    """A logical unit, as the kernel has it or as its stored metadata. ``guid`` is upper case.
+
+    ``registration`` is which registration of a unit this was, ``registered`` when: kstats are named and dated by them.
+    """
 
     guid: str
     file: str
@@ -57,6 +61,8 @@ class LogicalUnit:
     write_protect: bool = False
     cache_disabled: bool = False
     state: str = "Online"
+    registration: int = 0
+    registered: float = 0.0
 
 
 @dataclass(slots=True)
@@ -109,7 +115,8 @@ class Dataset:
     """A filesystem, volume or snapshot.
 
     ``properties`` are the local ones, native and user, as raw text. ``metadata`` is the hidden property
-    stmf_sbd_lu of a volume. ``shared`` is how many of a clone's bytes belong to its origin.
+    stmf_sbd_lu of a volume. ``shared`` is how many of a clone's bytes belong to its origin, ``assumed`` how many count
+    as written besides those in the content's file.
     """
 
     kind: str
@@ -121,6 +128,7 @@ class Dataset:
     volblocksize: int = 0
     origin: str | None = None
     shared: int = 0
+    assumed: int = 0
     holds: dict[str, float] = field(default_factory=dict)
     deferred: bool = False
     metadata: LogicalUnit | None = None
@@ -128,15 +136,24 @@ class Dataset:
 
 @dataclass(slots=True)
 class Disk:
-    """A leaf of the pool's one mirror."""
+    """A leaf vdev.
+
+    ``latency`` maps a column of ``zpool iostat -w`` (zpool_iostat.COLUMNS) to up to 37 counts: the n-th (from 0) is of
+    I/Os that took 2^n to 2^(n+1)-1 ns. What is left out is 0. ``guid`` 0: made of the pool's and the name.
+    """
 
     name: str
     state: str = "ONLINE"
+    guid: int = 0
+    read_errors: int = 0
+    write_errors: int = 0
+    checksum_errors: int = 0
+    latency: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Pool:
-    """A pool: a mirror of ``disks``, or the one disk there is."""
+    """A pool: a mirror of ``disks``, or the one disk there is; the other lists are of disks without a mirror."""
 
     size: int
     disks: list[Disk]
@@ -145,6 +162,12 @@ class Pool:
     scan: str | None = None
     data_errors: int = 0
     fragmentation: int = 0
+    freeing: int = 0
+    leaked: int = 0
+    expandsize: int = 0
+    logs: list[Disk] = field(default_factory=list)
+    cache: list[Disk] = field(default_factory=list)
+    spares: list[Disk] = field(default_factory=list)
     properties: dict[str, str] = field(default_factory=dict)
 
 
@@ -183,6 +206,9 @@ class Node:
     unit_counter: int = 0
     counter: int = 0
     txg: int = 4
+    registrations: int = 0
+    boot_time: float = 0.0
+    kstats: dict[str, dict[str, int | float | str]] = field(default_factory=dict)
     identifiers: list[str] = field(default_factory=list)
     conditions: set[str] = field(default_factory=set)
     initiator_aliases: dict[str, str] = field(default_factory=dict)

@@ -51,7 +51,7 @@ def _create(call: Call) -> Answer:
 
 def _import(call: Call) -> Answer:
     try:
-        unit = units.load(call.node, call.operand)
+        unit = units.load(call.node, call.operand, now=call.now)
     except StmfError as error:
         return _failed(error.code, call.operand)
     return Answer(f"Imported the following LU:\n{_HEADER}{_row(unit)}")
@@ -133,7 +133,7 @@ def _old_create(call: Call) -> Answer:
 
 def _old_import(call: Call) -> Answer:
     try:
-        unit = units.load(call.node, call.operand)
+        unit = units.load(call.node, call.operand, now=call.now)
     except StmfError as error:
         return _old_door(call) or _old_failure("import", error.code)
     return Answer(f"\nImported the following LU:\n{_HEADER}{_old_row(unit)}")

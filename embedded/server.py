@@ -6,7 +6,11 @@ kill a process group.
 
 import asyncio
 import contextlib
+import fcntl
 import signal
+import sys
+import termios
+from asyncio.trsock import TransportSocket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +19,8 @@ import asyncssh
 
 from embedded.execlog import ExecLog, Execution
 from embedded.server_shell import Callbacks, Login, ShellProcess
+
+_POLL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class ShellSession(asyncssh.SSHServerSession[bytes]):
         self._process: ShellProcess | None = None
         self._execution: Execution | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._dropping: asyncio.Task[None] | None = None
         self.over = asyncio.Event()
 
     def connection_made(self, chan: "asyncssh.SSHServerChannel[bytes]") -> None:
@@ -67,7 +74,7 @@ class ShellSession(asyncssh.SSHServerSession[bytes]):
             self._finish(255)
             return
         self._process = process
-        execution.drop = self._drop
+        execution.drop, execution.drop_when_sent = self._drop, self._drop_when_sent
         execution.kill = lambda: process.signal(signal.SIGKILL)
         self._node.live.add(self)
 
@@ -119,6 +126,16 @@ class ShellSession(asyncssh.SSHServerSession[bytes]):
             self._channel.get_connection().abort()
             self._hang_up()
 
+    def _drop_when_sent(self) -> None:
+        if self._process is not None:
+            self._process.read_now()
+        self._dropping = asyncio.get_running_loop().create_task(self._drop_once_sent())
+
+    async def _drop_once_sent(self) -> None:
+        while self._channel is not None and _unsent(self._channel):
+            await asyncio.sleep(_POLL)
+        self._drop()
+
     def _output(self, data: bytes, stream: int) -> None:
         if self._execution is not None:
             self._execution.record.bytes_out += len(data)
@@ -162,6 +179,21 @@ class ShellSession(asyncssh.SSHServerSession[bytes]):
                 channel.exit(returncode)
             else:
                 channel.exit_with_signal(name.removeprefix("SIG"))
+
+
+def _unsent(channel: "asyncssh.SSHServerChannel[bytes]") -> bool:
+    connection = channel.get_connection()
+    # asyncssh's abort() throws away what its transport still holds, and it has no public name for the transport.
+    transport = connection._transport
+    held = channel.get_write_buffer_size() + (transport.get_write_buffer_size() if transport is not None else 0)
+    return held > 0 or _unacknowledged(connection.get_extra_info("socket")) > 0
+
+
+def _unacknowledged(socket: TransportSocket | None) -> int:
+    """Bytes that the kernel would forget if the connection were reset now (tcp(7), SIOCOUTQ)."""
+    if socket is None or socket.fileno() < 0:
+        return 0
+    return int.from_bytes(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _signal_named(name: str) -> signal.Signals:

@@ -39,16 +39,22 @@ class PipeReader:
             self.open = False
             os.close(self._fd)
 
-    def _ready(self) -> None:
+    def read_now(self) -> None:
+        """Pass on what is in the pipe."""
+        while self.open and self._ready():
+            pass
+
+    def _ready(self) -> bool:
         try:
             data = os.read(self._fd, _CHUNK)
         except BlockingIOError:
-            return
+            return False
         if data:
             self._got(data)
         else:
             self.close()
             self._ended()
+        return True
 
 
 class PipeWriter:

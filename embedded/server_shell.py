@@ -109,6 +109,11 @@ class ShellProcess:
         for each in self._outputs:
             each.resume()
 
+    def read_now(self) -> None:
+        """Pass on all that it has printed so far."""
+        for each in self._outputs:
+            each.read_now()
+
     def hang_up(self) -> None:
         """Close the pipes, as sshd does when the connection is gone; the process goes on."""
         self.stdin.close()

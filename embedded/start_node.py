@@ -6,6 +6,7 @@ from pathlib import Path
 
 from embedded import commands
 from embedded.answer import Answer
+from embedded.config import StartError
 from embedded.exports import served
 from embedded.model import Node
 from embedded.served import ServedTarget, Session
@@ -14,22 +15,43 @@ NAMES = commands.NAMES
 
 
 class NodeCommands:
-    """The commands of the node in one directory."""
+    """The commands of the node in one directory.
+
+    A state.json that somebody else put there takes effect with the next command, so that tests can change what no
+    command changes. It must be renamed into place, between commands.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[int, int, int]:
+        status = (self._node.root / "state.json").stat()
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _refresh(self) -> None:
+        stamp = self._stamp()
+        if stamp != self._seen:
+            sessions = self._node.sessions
+            self._node, self._seen = Node.load(self._node.root), stamp
+            self._node.sessions = sessions
 
     @classmethod
     def open(cls, root: Path, flavour: str, *, fresh: bool) -> "NodeCommands":
-        """Load the node, or make it."""
-        if not fresh:
-            return cls(Node.load(root))
+        """Load the node, or make it. On a first start there may be one that was made by ``embedded.seed``."""
+        if not fresh or (root / "state.json").exists():
+            node = Node.load(root)
+            if node.flavour_name != flavour:
+                raise StartError(f"{root} is a node of flavour {node.flavour_name}, not {flavour}")
+            return cls(node)
         node = Node.create(root, flavour)
+        node.boot_time = int(time.time())
         node.save()
         return cls(node)
 
     def run(self, argv: Sequence[str], *, condition: str) -> Answer:
         """Run one command; what it changed is on disk when this returns."""
+        self._refresh()
         added = condition != "" and condition not in self._node.conditions
         if added:
             self._node.conditions.add(condition)
@@ -39,7 +61,7 @@ class NodeCommands:
             if added:
                 self._node.conditions.discard(condition)
         if commands.changes(list(argv)):
-            self._node.save()
+            self.save()
         return answer
 
     def changes(self, argv: Sequence[str]) -> bool:
@@ -57,3 +79,4 @@ class NodeCommands:
     def save(self) -> None:
         """Write the state down."""
         self._node.save()
+        self._seen = self._stamp()

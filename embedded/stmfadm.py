@@ -9,8 +9,9 @@ from embedded.cmdparse import Call, Subcommand, Tool
 from embedded.devices import canonical
 from embedded.model import STMF, Node, Target
 from embedded.printing import Printer, complaint
+from embedded.served import Session
 from embedded.stmf import TEXTS, Code, StmfError, open_device
-from embedded.targets import ctime, drop_sessions, sessions_of, visible
+from embedded.targets import ctime, drop_sessions, sessions, visible
 
 
 def list_state(call: Call) -> Answer:
@@ -38,6 +39,7 @@ def list_target(call: Call) -> Answer:
     except StmfError as error:
         return complaint(f"stmfadm: {TEXTS.get(error.code, 'list failed')}\n")
     known = visible(call.node)
+    logged_in = sessions(call.node)
     missing = 0
     for operand in call.operands or tuple(known):
         name = canonical(operand)
@@ -47,22 +49,21 @@ def list_target(call: Call) -> Answer:
             continue
         printer.say(f"Target: {name}\n")
         if call.parsed.has("v"):
-            _show_target(call.node, printer, name=name, target=known[name])
+            _show_target(call.node, printer, target=known[name], logged_in=logged_in.get(name, []))
     return printer.answer(missing)
 
 
-def _show_target(node: Node, printer: Printer, *, name: str, target: Target) -> None:
-    sessions = sessions_of(node, name)
+def _show_target(node: Node, printer: Printer, *, target: Target, logged_in: list[Session]) -> None:
     lines = [
         ("Operational Status", target.state),
         ("Provider Name", target.provider),
         ("Alias", target.alias or "-"),
         *([("Protocol", target.protocol)] if node.flavour.protocol_line else []),
-        ("Sessions", str(len(sessions))),
+        ("Sessions", str(len(logged_in))),
     ]
     for label, value in lines:
         printer.say(f"    {label:<18}: {value}\n")
-    for session in sessions:
+    for session in logged_in:
         printer.say(f"        Initiator: {session.initiator}\n")
         printer.say(f"            Alias: {node.initiator_aliases.get(session.initiator, '-')}\n")
         printer.say(f"            Logged in since: {ctime(session.since)}\n")

@@ -69,7 +69,7 @@ def create_lu(call: Call) -> Answer:
 def import_lu(call: Call) -> Answer:
     """Bring back a unit from the metadata on its data file."""
     try:
-        unit = units.load(call.node, call.operand)
+        unit = units.load(call.node, call.operand, now=call.now)
     except StmfError as error:
         return complaint(f"stmfadm: {_describe(error.code, call.operand)}\n")
     return Answer(f"Logical unit imported: {unit.guid}\n")

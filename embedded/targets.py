@@ -13,9 +13,12 @@ def visible(node: Node) -> dict[str, Target]:
     return {name: target for name, target in newest_first if running or target.provider != "iscsit"}
 
 
-def sessions_of(node: Node, name: str) -> list[Session]:
-    """Who is logged in to the target."""
-    return [session for session in node.sessions if session.target == name]
+def sessions(node: Node) -> dict[str, list[Session]]:
+    """Who is logged in, by target."""
+    found: dict[str, list[Session]] = {}
+    for session in node.sessions:
+        found.setdefault(session.target, []).append(session)
+    return found
 
 
 def drop_sessions(node: Node, name: str) -> None:

@@ -101,10 +101,6 @@ def in_use(node: Node, file: str) -> bool:
     return any(unit.file == file for unit in node.units.values())
 
 
-def _state(node: Node) -> str:
-    return "Online" if node.online(STMF) else "Offline"
-
-
 def create(
     node: Node, file: str, *, now: float, size: int | None = None, wanted: dict[str, str] | None = None
 ) -> LogicalUnit:
@@ -126,10 +122,16 @@ def create(
     unit = _assemble(_guid(node, wanted, now=now), file, size=length, block=block, wanted=wanted)
     if unit.guid in node.units:
         raise StmfError(Code.GUID_IN_USE)
-    unit.state = _state(node)
     backing.write_metadata(node, under, unit)
-    node.units[unit.guid] = unit
+    _register(node, unit, now=now)
     return unit
+
+
+def _register(node: Node, unit: LogicalUnit, *, now: float) -> None:
+    unit.state = "Online" if node.online(STMF) else "Offline"
+    node.registrations += 1
+    unit.registration, unit.registered = node.registrations, now
+    node.units[unit.guid] = unit
 
 
 def _assemble(guid: str, file: str, *, size: int, block: int, wanted: dict[str, str]) -> LogicalUnit:
@@ -149,7 +151,7 @@ def _assemble(guid: str, file: str, *, size: int, block: int, wanted: dict[str, 
     )
 
 
-def load(node: Node, file: str) -> LogicalUnit:
+def load(node: Node, file: str, *, now: float) -> LogicalUnit:
     """Register the unit whose metadata ``file`` carries (import-lu)."""
     open_device(node)
     if in_use(node, file):
@@ -157,8 +159,7 @@ def load(node: Node, file: str) -> LogicalUnit:
     unit = _stored(node, file)
     if unit.guid in node.units:
         raise StmfError(Code.GUID_IN_USE)
-    unit.state = _state(node)
-    node.units[unit.guid] = unit
+    _register(node, unit, now=now)
     return unit
 
 

@@ -1,6 +1,6 @@
 """One zfs or zpool subcommand with its line taken apart, and the ways in which it fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from embedded import zfs_names
@@ -47,6 +47,13 @@ class Call:
         if found.kind not in kinds:
             raise ZfsError(f"cannot open '{name}': operation not applicable to datasets of this type\n")
         return found
+
+    def pools(self, names: Sequence[str]) -> tuple[list[str], int]:
+        """The pools named, all when none is, and 1 if one is missing, which is complained of."""
+        missing = [name for name in names if name not in self.node.pools]
+        for name in missing:
+            self.printer.complain(f"cannot open '{name}': no such pool\n")
+        return [name for name in names or sorted(self.node.pools) if name in self.node.pools], int(bool(missing))
 
     def check_rights(self, action: str) -> None:
         """Refuse a change for want of rights; ``action`` is the text before the colon."""

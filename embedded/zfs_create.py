@@ -203,9 +203,15 @@ def clone(call: Call) -> Answer:
     call.check_room(f"cannot create '{name}'")
     add(call, name, made)
     if snapshot.volsize:
-        root = call.node.root
-        content.copy(content.path_of(root, source), content.path_of(root, name))
+        copy_content(call.node, source, to=name)
     return call.done()
+
+
+def copy_content(node: Node, name: str, *, to: str) -> None:
+    """Give one dataset the bytes of another."""
+    node.datasets[to].assumed = node.datasets[name].assumed
+    source, target = (content.path_of(node.root, each) for each in (name, to))
+    content.copy(source, target, size=node.datasets[name].volsize, headed=node.flavour.metadata_head)
 
 
 def _volume(call: Call, name: str) -> Dataset:

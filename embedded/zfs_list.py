@@ -7,7 +7,7 @@ from embedded import tree
 from embedded.answer import Answer
 from embedded.model import Node
 from embedded.zfs_call import Call, ZfsError, ZfsUsageError
-from embedded.zfs_props import HIDDEN, SNAP, TABLE, Property, display, find, is_user, read
+from embedded.zfs_props import HIDDEN, SNAP, TABLE, Property, display, find, is_user, read, readable
 from embedded.zfs_space import Space
 
 _TYPES = {
@@ -54,11 +54,12 @@ def _depth(call: Call, *, limit: int) -> int:
 
 def _distance(top: str, name: str) -> int | None:
     """How many levels ``name`` lies below ``top``; a snapshot counts as one level. None if it does not."""
-    if name == top:
-        return 0
-    if not name.startswith((f"{top}/", f"{top}@")):
+    if not name.startswith(top):
         return None
-    return name.removeprefix(top).count("/") + name.removeprefix(top).count("@")
+    below = name[len(top) :]
+    if below and below[0] not in "/@":
+        return None
+    return below.count("/") + below.count("@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,13 @@ def _choose(call: Call, operands: Iterable[str], *, types: tuple[str, ...], lone
             call.printer.complain(str(error))
             status = 1
             continue
-        below = {name: _distance(top, name) for name in node.datasets}
+        near = node.datasets if depth else (top,)
         found |= {
             name
-            for name, distance in below.items()
-            if distance is not None and distance <= depth and node.datasets[name].kind in types
+            for name in near
+            if node.datasets[name].kind in types
+            and (distance := _distance(top, name)) is not None
+            and distance <= depth
         }
     return _Chosen(sorted(found, key=lambda name: _order(node, name)), status)
 
@@ -93,16 +96,15 @@ def _choose(call: Call, operands: Iterable[str], *, types: tuple[str, ...], lone
 def _columns(call: Call, text: str) -> list[str]:
     columns = []
     for word in text.split(","):
-        one = find(call.node, word)
-        if one is None and not is_user(word):
+        name = readable(call.node, word)
+        if name is None:
             raise ZfsUsageError(f"bad property list: invalid property '{word}'\n")
-        columns.append(word if one is None else one.name)
+        columns.append(name)
     return columns
 
 
-def _sort(call: Call, names: list[str]) -> list[str]:
+def _sort(call: Call, names: list[str], *, space: Space) -> list[str]:
     """-s and -S in the order given: the first counts most. A dataset without a value goes last."""
-    space = Space(call.node)
     for letter, text in reversed(call.parsed.options):
         if letter not in {"s", "S"}:
             continue
@@ -128,8 +130,8 @@ def list_datasets(call: Call) -> Answer:
     types = _types(call, default=("filesystem", "volume"))
     lone = types if call.parsed.has("t") else _TYPES["all"]
     chosen = _choose(call, call.operands, types=types if call.parsed.has("t") else _wide(call), lone=lone)
-    names = _sort(call, chosen.names)
     space = Space(call.node)
+    names = _sort(call, chosen.names, space=space)
     parsable = call.parsed.has("p")
     rows = [
         [display(call.node, column, read(space, name, column).raw, parsable=parsable) for column in columns]
@@ -178,7 +180,7 @@ def get(call: Call) -> Answer:
     space = Space(call.node)
     rows = []
     for name in chosen.names:
-        for key in _applicable(call.node, name) if everything else wanted:
+        for key in _applicable(space, name) if everything else wanted:
             value = read(space, name, key)
             if _kind_of_source(value.source) in sources:
                 shown = display(call.node, key, value.raw, parsable=call.parsed.has("p"))
@@ -211,8 +213,9 @@ def _kind_of_source(source: str) -> str:
     return "none" if source == "-" else source.partition(" ")[0]
 
 
-def _applicable(node: Node, name: str) -> list[str]:
+def _applicable(space: Space, name: str) -> list[str]:
     """What "all" means for a dataset: its native properties, then the user properties it has or inherits."""
+    node = space.node
     dataset = node.datasets[name]
     native = [
         key
@@ -221,7 +224,7 @@ def _applicable(node: Node, name: str) -> list[str]:
         and key not in node.flavour.missing_properties
         and dataset.kind in one.types
         and not (key == "origin" and dataset.origin is None)
-        and not (key == "clones" and not tree.clones(node, name))
+        and not (key == "clones" and not space.clones(name))
         and not (dataset.kind == SNAP and key == "volsize" and not dataset.volsize)
     ]
     user: set[str] = set()

@@ -2,10 +2,11 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from embedded import sizes, tree
-from embedded.model import Node
+from embedded.model import Dataset, Node
 from embedded.zfs_space import Space
 
 FS, VOL, SNAP = "filesystem", "volume", "snapshot"
@@ -14,6 +15,7 @@ _CACHE = ("all", "none", "metadata")
 _CHECKSUMS = ("on", "off", "fletcher2", "fletcher4", "sha256")
 _USER_NAME = re.compile(r"[a-z0-9:._-]*:[a-z0-9:._-]*")
 LONGEST_NAME = 256
+WRITTEN_SINCE = "written@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,20 @@ def is_user(name: str) -> bool:
     return _USER_NAME.fullmatch(name) is not None
 
 
+def is_written_since(name: str) -> bool:
+    """Whether the name is written@SNAPSHOT."""
+    return name.startswith(WRITTEN_SINCE) and name != WRITTEN_SINCE
+
+
+def readable(node: Node, name: str) -> str | None:
+    """The full name of whatever zfs list and get can show under that name: native, of a user, written@SNAPSHOT."""
+    one = find(node, name)
+    if one is not None:
+        return one.name
+    computed = is_written_since(name) and "written" not in node.flavour.missing_properties
+    return name if computed or is_user(name) else None
+
+
 def find(node: Node, name: str) -> Property | None:
     """The native property of that name or column title."""
     found = TABLE.get(name) or _BY_HEADER.get(name.lower())
@@ -128,6 +144,8 @@ def read(space: Space, dataset: str, name: str) -> Value:
     """The value of a native or user property, with ``-`` as the source of what cannot be set."""
     one = TABLE.get(name)
     record = space.node.datasets[dataset]
+    if one is None and is_written_since(name):
+        return _written_since(space, dataset, snapshot=name.removeprefix(WRITTEN_SINCE))
     if one is None:
         return _inherited(space.node, dataset, name=name, default=None)
     if record.kind not in one.types:
@@ -139,6 +157,13 @@ def read(space: Space, dataset: str, name: str) -> Value:
         source = space.node.flavour.volsize_source if settable else "-"
         return Value(_computed(space, dataset, name=name), source)
     return _settable(space.node, dataset, one=one)
+
+
+def _written_since(space: Space, dataset: str, *, snapshot: str) -> Value:
+    """The snapshot is named whole or by what comes after the @; one that is not there leaves no value."""
+    full = snapshot if "@" in snapshot else f"{tree.head_of(dataset)}@{snapshot}"
+    found = space.written_since(dataset, full)
+    return Value(None, "-") if found is None else Value(str(found), "local")
 
 
 def _settable(node: Node, dataset: str, *, one: Property) -> Value:
@@ -169,39 +194,48 @@ def _mountpoint(node: Node, dataset: str) -> Value:
     return Value(found.raw.rstrip("/") + dataset.removeprefix(origin), found.source)
 
 
+def _mounted(space: Space, dataset: str, record: Dataset) -> str:
+    mountable = record.properties.get("canmount", "on") == "on"
+    point = _mountpoint(space.node, dataset).raw
+    return "yes" if mountable and point not in {"none", "legacy"} else "no"
+
+
+def _logical(space: Space, dataset: str) -> int:
+    usage = space.usage(dataset)
+    return usage.used - usage.by_reservation
+
+
+_Fact = str | int | None
+_FACTS: dict[str, Callable[[Space, str, Dataset], _Fact]] = {
+    "name": lambda _space, name, _record: name,
+    "type": lambda _space, _name, record: record.kind,
+    "creation": lambda _space, _name, record: int(record.created),
+    "used": lambda space, name, _record: space.usage(name).used,
+    "available": lambda space, name, _record: space.available(name),
+    "referenced": lambda space, name, _record: space.referenced(name),
+    "logicalused": lambda space, name, _record: _logical(space, name),
+    "logicalreferenced": lambda space, name, _record: space.referenced(name),
+    "compressratio": lambda _space, _name, _record: "1.00x",
+    "refcompressratio": lambda _space, _name, _record: "1.00x",
+    "mounted": _mounted,
+    "origin": lambda _space, _name, record: record.origin,
+    "clones": lambda space, name, _record: ",".join(space.clones(name)),
+    "volsize": lambda _space, _name, record: record.volsize or None,
+    "volblocksize": lambda _space, _name, record: record.volblocksize,
+    "guid": lambda _space, _name, record: record.guid,
+    "createtxg": lambda _space, _name, record: record.txg,
+    "usedbysnapshots": lambda space, name, _record: space.usage(name).by_snapshots,
+    "usedbydataset": lambda space, name, _record: space.usage(name).by_dataset,
+    "usedbychildren": lambda space, name, _record: space.usage(name).by_children,
+    "usedbyrefreservation": lambda space, name, _record: space.usage(name).by_reservation,
+    "written": lambda space, name, _record: space.usage(name).written,
+    "userrefs": lambda _space, _name, record: len(record.holds),
+    "defer_destroy": lambda _space, _name, record: "on" if record.deferred else "off",
+}
+
+
 def _computed(space: Space, dataset: str, *, name: str) -> str | None:
-    record, usage = space.node.datasets[dataset], space.usage(dataset)
-    if name in {"compressratio", "refcompressratio"}:
-        return "1.00x"
-    if name == "available":
-        return str(space.available(dataset))
-    if name == "mounted":
-        mountable = record.properties.get("canmount", "on") == "on"
-        point = _mountpoint(space.node, dataset).raw
-        return "yes" if mountable and point not in {"none", "legacy"} else "no"
-    facts: dict[str, str | int | None] = {
-        "name": dataset,
-        "type": record.kind,
-        "creation": int(record.created),
-        "used": usage.used,
-        "referenced": usage.referenced,
-        "logicalused": usage.used - usage.by_reservation,
-        "logicalreferenced": usage.referenced,
-        "origin": record.origin,
-        "clones": ",".join(tree.clones(space.node, dataset)),
-        "volsize": record.volsize or None,
-        "volblocksize": record.volblocksize,
-        "guid": record.guid,
-        "createtxg": record.txg,
-        "usedbysnapshots": usage.by_snapshots,
-        "usedbydataset": usage.by_dataset,
-        "usedbychildren": usage.by_children,
-        "usedbyrefreservation": usage.by_reservation,
-        "written": usage.written,
-        "userrefs": len(record.holds),
-        "defer_destroy": "on" if record.deferred else "off",
-    }
-    found = facts[name]
+    found = _FACTS[name](space, dataset, space.node.datasets[dataset])
     return None if found is None else str(found)
 
 
@@ -209,8 +243,10 @@ def display(node: Node, name: str, raw: str | None, *, parsable: bool) -> str:
     """The value as printed: exact with -p, else three significant figures."""
     if raw is None:
         return "-"
-    one = TABLE.get(name)
-    if one is None or parsable:
+    if parsable:
+        return raw
+    one = TABLE["written"] if is_written_since(name) else TABLE.get(name)
+    if one is None:
         return raw
     if one.kind == "limit" and raw == "0":
         return "none"

@@ -1,10 +1,10 @@
 """zfs snapshot, rollback, hold, release, holds."""
 
-from embedded import backing, content, tree, zfs_names, zfs_values
+from embedded import backing, tree, zfs_names, zfs_values
 from embedded.answer import Answer
 from embedded.model import Dataset
 from embedded.zfs_call import Call, ZfsError, ZfsUsageError
-from embedded.zfs_create import add, settings
+from embedded.zfs_create import add, copy_content, settings
 from embedded.zfs_destroy import destroy_one
 from embedded.zfs_props import stamp
 from embedded.zfs_space import Space, number
@@ -18,7 +18,8 @@ def snapshot(call: Call) -> Answer:
         raise ZfsUsageError("too many arguments\n")
     names = [name for operand in call.operands for name in _named(call, operand)]
     properties = _properties(call)
-    complaints = "".join(_objection(call, name) for name in names)
+    space = Space(call.node)
+    complaints = "".join(_objection(call, name, space=space) for name in names)
     if complaints:
         several = len(call.operands) > 1 or call.parsed.has("r")
         raise ZfsError(complaints + ("no snapshots were created\n" if several else ""))
@@ -54,7 +55,7 @@ def _properties(call: Call) -> dict[str, str]:
     return found
 
 
-def _objection(call: Call, name: str) -> str:
+def _objection(call: Call, name: str, *, space: Space) -> str:
     action = f"cannot create snapshot '{name}'"
     wrong = zfs_names.snapshot_mistake(name)
     if wrong:
@@ -63,16 +64,15 @@ def _objection(call: Call, name: str) -> str:
         return f"{action}: permission denied\n"
     if name in call.node.datasets:
         return f"{action}: dataset already exists\n"
-    return "" if _fits(call, tree.head_of(name)) else f"{action}: out of space\n"
+    return "" if _fits(call, tree.head_of(name), space=space) else f"{action}: out of space\n"
 
 
-def _fits(call: Call, head: str) -> bool:
+def _fits(call: Call, head: str, *, space: Space) -> bool:
     """A snapshot of a reserved volume needs room to write all of it anew (dsl_dataset_snapshot_reserve_space)."""
     if "pool-full" in call.node.conditions:
         return False
     if not number(call.node.datasets[head], "refreservation"):
         return True
-    space = Space(call.node)
     return space.usage(head).written <= space.free(tree.pool_of(head))
 
 
@@ -83,8 +83,7 @@ def _take(call: Call, name: str, *, properties: dict[str, str]) -> None:
     taken.volsize, taken.volblocksize = source.volsize, source.volblocksize
     add(call, name, taken)
     if source.volsize:
-        root = call.node.root
-        content.copy(content.path_of(root, head), content.path_of(root, name))
+        copy_content(call.node, head, to=name)
 
 
 def rollback(call: Call) -> Answer:
@@ -136,8 +135,7 @@ def _put_back(call: Call, head: str, *, target: str) -> None:
     if number(dataset, "refreservation") == dataset.volsize:
         dataset.properties["refreservation"] = str(taken.volsize)
     dataset.volsize = taken.volsize
-    root = call.node.root
-    content.copy(content.path_of(root, target), content.path_of(root, head))
+    copy_content(call.node, target, to=head)
 
 
 def _held(call: Call) -> list[str]:

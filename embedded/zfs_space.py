@@ -5,6 +5,7 @@ again for what was not written since, as in ZFS. Metadata counts as a constant.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from embedded import content, tree
 from embedded.model import Dataset, Node
@@ -57,37 +58,62 @@ def number(dataset: Dataset, name: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-@dataclass(slots=True)
+class _Tree:
+    """Who is below whom, oldest first, and who is cloned from whom, by name."""
+
+    def __init__(self, node: Node) -> None:
+        self.children: dict[str, list[str]] = {}
+        self.snapshots: dict[str, list[str]] = {}
+        self.clones: dict[str, list[str]] = {}
+        by_age = sorted(node.datasets.items(), key=lambda item: item[1].txg)
+        for name, dataset in by_age:
+            head, at, _ = name.partition("@")
+            if at:
+                self.snapshots.setdefault(head, []).append(name)
+            elif (parent := tree.parent_of(name)) is not None:
+                self.children.setdefault(parent, []).append(name)
+            if dataset.origin is not None:
+                self.clones.setdefault(dataset.origin, []).append(name)
+
+
+@dataclass
 class Space:
-    """The accounting of a whole node at one moment: every file is looked at once at most."""
+    """The accounting of a whole node at one moment, none of it worked out before it is asked for, nor twice."""
 
     node: Node
-    _children: dict[str, list[str]] = field(default_factory=dict)
-    _snapshots: dict[str, list[str]] = field(default_factory=dict)
     _usages: dict[str, Usage] = field(default_factory=dict)
-    _referenced: dict[str, int] = field(default_factory=dict)
+    _free: dict[str, int] = field(default_factory=dict)
+    _allocated: dict[str, int] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        by_age = sorted(self.node.datasets, key=lambda name: self.node.datasets[name].txg)
-        for name in by_age:
-            parent = tree.parent_of(name)
-            if parent is not None:
-                kind = self._snapshots if "@" in name else self._children
-                kind.setdefault(parent, []).append(name)
+    @cached_property
+    def _tree(self) -> _Tree:
+        return _Tree(self.node)
+
+    @cached_property
+    def _contents(self) -> content.Allocated:
+        return content.Allocated(self.node.root)
+
+    def clones(self, name: str) -> list[str]:
+        """The datasets cloned from a snapshot, sorted."""
+        return sorted(self._tree.clones.get(name, []))
 
     def referenced(self, name: str) -> int:
         """Bytes reachable from the dataset."""
-        if name not in self._referenced:
-            self._referenced[name] = self._measure(name)
-        return self._referenced[name]
-
-    def _measure(self, name: str) -> int:
         dataset = self.node.datasets[name]
         if not dataset.volsize:
             return FILESYSTEM_BYTES
         block = dataset.volblocksize
-        data = content.allocated(content.path_of(self.node.root, name))
+        data = self._contents.of(name) + dataset.assumed
         return VOLUME_BYTES + -(-data // block) * block
+
+    def written_since(self, name: str, snapshot: str) -> int | None:
+        """Bytes written to a dataset, or until a snapshot of it, after ``snapshot``; None if that is no older one."""
+        datasets = self.node.datasets
+        if snapshot not in datasets or tree.head_of(snapshot) != tree.head_of(name):
+            return None
+        if "@" not in snapshot or ("@" in name and datasets[snapshot].txg > datasets[name].txg):
+            return None
+        return max(0, self.referenced(name) - self.referenced(snapshot))
 
     def usage(self, name: str) -> Usage:
         """How the dataset's space is made up. A snapshot's own share is not known and counts as 0."""
@@ -100,7 +126,7 @@ class Space:
         referenced = self.referenced(name)
         if dataset.kind == "snapshot":
             return Usage(referenced, 0, 0, 0, 0, 0)
-        snapshots = self._snapshots.get(name, [])
+        snapshots = self._tree.snapshots.get(name, [])
         own = max(VOLUME_BYTES, referenced - dataset.shared)
         written = max(0, referenced - self.referenced(snapshots[-1])) if snapshots else own
         biggest = max((self.referenced(snapshot) for snapshot in snapshots), default=0)
@@ -109,7 +135,7 @@ class Space:
             by_dataset=own,
             by_snapshots=max(0, biggest - referenced),
             by_reservation=max(0, number(dataset, "refreservation") - written),
-            by_children=sum(self.charge(child) for child in self._children.get(name, [])),
+            by_children=sum(self.charge(child) for child in self._tree.children.get(name, [])),
             written=written,
         )
 
@@ -119,8 +145,10 @@ class Space:
 
     def free(self, pool: str) -> int:
         """What is left of a pool for new data."""
-        size = self.node.pools[pool].size
-        return max(0, size - size // _SLOP - self.charge(pool))
+        if pool not in self._free:
+            size = self.node.pools[pool].size
+            self._free[pool] = max(0, size - size // _SLOP - self.charge(pool))
+        return self._free[pool]
 
     def available(self, name: str) -> int:
         """What the dataset can still take: the pool's free space within quotas, and its own reservation."""
@@ -135,8 +163,13 @@ class Space:
 
     def allocated(self, pool: str) -> int:
         """Bytes written in a pool: no reservation counts."""
+        if pool not in self._allocated:
+            self._allocated[pool] = self._written(pool)
+        return self._allocated[pool]
+
+    def _written(self, pool: str) -> int:
         return sum(
             self.usage(name).by_dataset + self.usage(name).by_snapshots
             for name, dataset in self.node.datasets.items()
-            if tree.pool_of(name) == pool and dataset.kind != "snapshot"
+            if dataset.kind != "snapshot" and tree.pool_of(name) == pool
         )

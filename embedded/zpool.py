@@ -1,13 +1,13 @@
-"""zpool list, status, get."""
+"""zpool: list and get, the table of subcommands and its usage errors. Status and iostat are in modules beside."""
 
 from collections.abc import Sequence
 
-from embedded import usage
+from embedded import usage, zpool_iostat, zpool_status
 from embedded.answer import Answer
-from embedded.model import Node, Pool
+from embedded.model import Node
 from embedded.options import OptionError, getopt
 from embedded.sizes import human
-from embedded.zfs_call import Call, ZfsUsageError
+from embedded.zfs_call import Call, Handler, ZfsUsageError
 from embedded.zfs_space import Space
 
 _HEADERS = {
@@ -16,29 +16,17 @@ _HEADERS = {
     "fragmentation": "FRAG", "capacity": "CAP", "dedupratio": "DEDUP", "health": "HEALTH", "altroot": "ALTROOT",
     "guid": "GUID", "version": "VERSION", "listsnapshots": "LISTSNAPS", "autoexpand": "EXPAND",
     "delegation": "DELEGATION", "autoreplace": "REPLACE", "cachefile": "CACHEFILE", "failmode": "FAILMODE",
-    "bootfs": "BOOTFS", "readonly": "RDONLY", "comment": "COMMENT",
+    "bootfs": "BOOTFS", "readonly": "RDONLY", "comment": "COMMENT", "freeing": "FREEING", "leaked": "LEAKED",
 }  # fmt: skip
 _SHORT = {"cap": "capacity", "frag": "fragmentation", "dedup": "dedupratio", "listsnaps": "listsnapshots"}
-_NUMBERS = frozenset({"size", "allocated", "free", "fragmentation", "capacity", "dedupratio", "expandsize"})
+_SIZES = frozenset({"size", "allocated", "free", "freeing", "leaked", "expandsize"})
+_NUMBERS = _SIZES | {"fragmentation", "capacity", "dedupratio"}
 _LEFT = frozenset({"name", "altroot"})
 _DEFAULTS = {
     "version": "-", "listsnapshots": "off", "autoexpand": "off", "delegation": "on", "autoreplace": "off",
     "cachefile": "-", "failmode": "wait", "bootfs": "-", "altroot": "-", "comment": "-", "readonly": "off",
 }  # fmt: skip
 _FIELDS = ("name", "property", "value", "source")
-
-_DEGRADED = """\
-status: One or more devices has been taken offline by the administrator.
-	Sufficient replicas exist for the pool to continue functioning in a
-	degraded state.
-action: Online the device using 'zpool online' or replace the device with
-	'zpool replace'.
-"""
-_FAULTED = """\
-status: One or more devices could not be opened.  There are insufficient
-	replicas for the pool to continue functioning.
-action: Attach the missing device and online it using 'zpool online'.
-"""  # the text of ZPOOL_STATUS_MISSING_DEV_NR: unrecorded
 
 
 def _quantity(node: Node, column: str) -> str | None:
@@ -48,44 +36,41 @@ def _quantity(node: Node, column: str) -> str | None:
     column = _SHORT.get(column, column)
     if column in {"allocated", "free", "used", "available", "alloc", "avail"} or column not in _HEADERS:
         return None
-    return column
+    return None if column in node.flavour.zpool_missing else column
 
 
-def _value(node: Node, name: str, column: str, *, parsable: bool) -> str:
+def _value(space: Space, name: str, column: str, *, parsable: bool) -> str:
+    node = space.node
     pool = node.pools[name]
     kind = _quantity(node, column) or ""
     if kind not in _NUMBERS:
         texts = {"name": name, "health": pool.health, "guid": str(pool.guid), **_DEFAULTS, **pool.properties}
         return texts.get(kind, "-")
-    number = _numbers(node, name).get(kind)
-    if number is None or pool.health in {"FAULTED", "UNAVAIL"}:
+    number = _numbers(space, name)[kind]
+    if pool.health in {"FAULTED", "UNAVAIL"} or (kind == "expandsize" and not number):
         return "-"
     if parsable:
         return "1.00" if kind == "dedupratio" else str(number)
-    if kind in {"size", "allocated", "free"}:
+    if kind in _SIZES:
         return human(number, suffix=node.flavour.byte_suffix)
     return f"{number}%" if kind != "dedupratio" else "1.00x"
 
 
-def _numbers(node: Node, name: str) -> dict[str, int]:
-    size = node.pools[name].size
-    allocated = min(size, Space(node).allocated(name))
+def _numbers(space: Space, name: str) -> dict[str, int]:
+    pool = space.node.pools[name]
+    size = pool.size
+    allocated = min(size, space.allocated(name))
     return {
         "size": size,
         "allocated": allocated,
         "free": size - allocated,
         "capacity": allocated * 100 // size,
-        "fragmentation": node.pools[name].fragmentation,
+        "freeing": pool.freeing,
+        "leaked": pool.leaked,
+        "expandsize": pool.expandsize,
+        "fragmentation": pool.fragmentation,
         "dedupratio": 1,
     }
-
-
-def _pools(call: Call, names: Sequence[str]) -> tuple[list[str], int]:
-    """The pools named, all when none is; each missing one is an error of its own."""
-    missing = [name for name in names if name not in call.node.pools]
-    for name in missing:
-        call.printer.complain(f"cannot open '{name}': no such pool\n")
-    return [name for name in names or sorted(call.node.pools) if name in call.node.pools], int(bool(missing))
 
 
 def list_pools(call: Call) -> Answer:
@@ -95,9 +80,10 @@ def list_pools(call: Call) -> Answer:
     for column in columns:
         if _quantity(call.node, column) is None:
             raise ZfsUsageError(f"bad property list: invalid property '{column}'\n")
-    names, status = _pools(call, call.operands)
+    names, status = call.pools(call.operands)
     parsable = call.parsed.has("p")
-    rows = [[_value(call.node, name, column, parsable=parsable) for column in columns] for name in names]
+    space = Space(call.node)
+    rows = [[_value(space, name, column, parsable=parsable) for column in columns] for name in names]
     if call.parsed.has("H"):
         call.printer.say("".join("\t".join(row) + "\n" for row in rows))
     elif rows:
@@ -125,15 +111,17 @@ def get(call: Call) -> Answer:
     if len(call.operands) < 1:
         raise ZfsUsageError("missing property argument\n")
     fields = (call.parsed.last("o") or ",".join(_FIELDS)).split(",")
-    wanted = list(_DEFAULTS) if call.operands[0] == "all" else call.operands[0].split(",")
+    everything = [key for key in _DEFAULTS if _quantity(call.node, key) is not None]
+    wanted = everything if call.operands[0] == "all" else call.operands[0].split(",")
     for key in wanted:
         if _quantity(call.node, key) is None:
             raise ZfsUsageError(f"bad property list: invalid property '{key}'\n")
-    names, status = _pools(call, call.operands[1:])
+    names, status = call.pools(call.operands[1:])
     rows = []
+    space = Space(call.node)
     for name in names:
         for key in wanted:
-            value = _value(call.node, name, key, parsable=call.parsed.has("p"))
+            value = _value(space, name, key, parsable=call.parsed.has("p"))
             local = key in call.node.pools[name].properties
             source = "local" if local else "default" if key in _DEFAULTS else "-"
             facts = {"name": name, "property": key, "value": value, "source": source}
@@ -149,61 +137,22 @@ def get(call: Call) -> Answer:
     return call.done(status)
 
 
-def status(call: Call) -> Answer:
-    """zpool status."""
-    names, failures = _pools(call, call.operands)
-    sick = [name for name in names if not _well(call.node.pools[name])]
-    if call.parsed.has("x"):
-        if not sick and not failures:
-            named = f"pool '{names[0]}' is healthy\n" if call.operands else "all pools are healthy\n"
-            call.printer.say(named if names else "no pools available\n")
-        names = sick
-    elif not names and not failures:
-        call.printer.say("no pools available\n")
-    call.printer.say("\n".join(_describe(call.node, name) for name in names))
-    return call.done(failures)
-
-
-def _well(pool: Pool) -> bool:
-    return pool.health == "ONLINE" and not pool.data_errors
-
-
-def _describe(node: Node, name: str) -> str:
-    pool = node.pools[name]
-    advice = {"ONLINE": "", "DEGRADED": _DEGRADED}.get(pool.health, _FAULTED)
-    errors = "No known data errors"
-    if pool.data_errors:
-        errors = f"{pool.data_errors} data errors, use '-v' for a list"
-    return (
-        f"  pool: {name}\n state: {pool.health}\n{advice}"
-        f"{node.flavour.scan_label} {pool.scan or 'none requested'}\nconfig:\n\n"
-        f"{_config(node, name)}\nerrors: {errors}\n"
-    )
-
-
-def _config(node: Node, name: str) -> str:
-    pool = node.pools[name]
-    rows = [(name, pool.health)]
-    if len(pool.disks) > 1:
-        rows.append((f"  {node.flavour.vdev_layout}", pool.health))
-    indent = "    " if len(pool.disks) > 1 else "  "
-    rows += [(f"{indent}{disk.name}", disk.state) for disk in pool.disks]
-    width = max(len(text) for text, _ in [*rows, ("NAME", "")])
-    lines = [f"\t{'NAME':<{width}}  STATE     READ WRITE CKSUM\n"]
-    lines += [f"\t{text:<{width}}  {state:<8}     0     0     0\n" for text, state in rows]
-    return "".join(lines)
-
-
-_COMMANDS = {
+# Handler, options, and those of them that came later.
+_COMMANDS: dict[str, tuple[Handler, str, str]] = {
     "list": (list_pools, "Hpo:T:", "p"),
-    "status": (status, "vxT:", ""),
+    "status": (zpool_status.status, "vxpT:", "p"),
     "get": (get, "Hpo:", "Hpo:"),
+    "iostat": (zpool_iostat.iostat, "vwHpgPLlqrhyT:", "wHpgPLlqrhyT:"),
 }
 
 
 def _usage_error(node: Node, name: str, *, text: str) -> Answer:
-    lines = usage.text(f"zpool-{node.flavour.name}").splitlines(keepends=True)
-    own = "".join(line for line in lines if line.split()[0] == name)
+    own = ""
+    inside = False
+    for line in usage.text(f"zpool-{node.flavour.name}").splitlines(keepends=True):
+        if not line.startswith("\t "):
+            inside = line.split()[0] == name
+        own += line if inside else ""
     return Answer(stderr=f"{text}usage:\n{own}", exit=2)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -187,3 +188,116 @@ def test_kill_outside_ssh(running: "RunningNode") -> None:
         ["bash", "-c", "zfs set one; echo $?"], env=environment, capture_output=True, timeout=20, check=False
     )
     assert (done.stdout, running.commands.state) == (b"137\n", [])
+
+
+@node
+def test_cut(running: "RunningNode") -> None:
+    """The client gets what came before and half of the output, then the connection is lost; the script goes on."""
+    running.fault(fault(command="zfs text*", action="cut"))
+    lines = shlex.quote("".join(f"line {number}\n" for number in range(100)))
+    printed = lose(running, f"echo first; zfs text {lines} '' 0; zfs set two")
+    assert printed.startswith("first\nline 0\n")
+    assert len("first\n") + 790 // 2 - 2 <= len(printed) <= len("first\n") + 790 // 2 + 1
+    assert not printed.endswith("\n")
+    running.log(1)
+    assert running.commands.state == ["two"]
+
+
+class Received(asyncssh.SSHClientSession[bytes]):
+    """All that came, without ever telling the node to wait."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
+        """Keep it."""
+        self.data += data
+
+
+@node
+@pytest.mark.parametrize("size", [100_000, 400_000, 5_000_000, 20_000_000])
+def test_cut_of_much(running: "RunningNode", size: int) -> None:
+    """All of the half arrives before the connection goes, however long it is and however busy the client."""
+    whole = running.ssh(f"zfs big {size} 0").stdout.decode()
+    running.fault(fault(command="zfs big*", action="cut"))
+
+    async def run() -> str:
+        async with running.connected() as connection:
+            session = Received()
+            await connection.create_session(lambda: session, f"zfs big {size} 0", encoding=None)
+            time.sleep(0.2)  # the client reads nothing meanwhile
+            await asyncio.wait_for(connection.wait_closed(), 20)
+            return session.data.decode("utf-8", "ignore")
+
+    half = asyncio.run(run())
+    assert len(half) == pytest.approx(len(whole) / 2, abs=2)
+    assert whole.startswith(half)
+
+
+@node
+def test_cut_outside_ssh(running: "RunningNode") -> None:
+    """Without a connection to lose there is half the output."""
+    running.fault(fault(command="zfs set*", action="cut"))
+    environment = {"PATH": f"{running.directory}/bin:{os.defpath}"}
+    done = subprocess.run(["zfs", "set", "one"], env=environment, capture_output=True, timeout=20, check=False)
+    assert (done.stdout, running.commands.state) == (b"set ", ["one"])
+
+
+@node
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_hang_until_the_fault_is_gone(running: "RunningNode", when: str) -> None:
+    """The command goes on when the file no longer has its fault, not before, and others run meanwhile."""
+    running.fault(fault(command="zfs set one", action="hang", when=when))
+
+    async def run() -> str:
+        async with running.connected() as connection:
+            process = await connection.create_process("zfs set one && zfs set two")
+            assert (await connection.run("zfs set three; zpool set four")).stdout == "set three\nset four\n"
+            running.fault(
+                fault(command="*", action="fail", call=99) + fault(command="zfs set one", action="hang", when=when)
+            )
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait_closed(), 0.3)
+            running.fault(fault(command="*", action="fail", call=99))
+            return str((await asyncio.wait_for(process.wait(), 10)).stdout)
+
+    assert asyncio.run(run()) == "set one\nset two\n"
+    assert ["one", "two"] == [word for word in running.commands.state if word in {"one", "two"}]
+
+
+@node
+def test_hang_ends_with_its_channel(running: "RunningNode") -> None:
+    """A client that closes the channel and keeps the connection ends the hanging command too."""
+    running.fault(fault(command="zfs set one", action="hang"))
+
+    async def run() -> None:
+        async with running.connected() as connection:
+            process = await connection.create_process("echo begun; zfs set one")
+            await process.stdout.readline()
+            process.close()
+            assert (await connection.run("zfs set two")).stdout == "set two\n"
+            running.eventually(lambda: len((running.directory / "exec.log").read_text().splitlines()) == 2)
+
+    asyncio.run(run())
+    assert running.commands.state == ["two"]
+
+
+@node
+def test_hang_ends_with_the_node(running: "RunningNode") -> None:
+    """No stub outlives the node, whether a session or a local shell started it."""
+    running.fault(fault(command="zfs set one", action="hang", every=True))
+    environment = {"PATH": f"{running.directory}/bin:{os.defpath}"}
+    with subprocess.Popen(["zfs", "set", "one"], env=environment, stderr=subprocess.PIPE) as local:
+
+        async def run() -> int:
+            async with running.connected() as connection:
+                process = await connection.create_process("echo $$; exec zfs set one")
+                pid = int(await process.stdout.readline())
+                log = running.directory / "node.log"
+                running.eventually(lambda: log.read_text().count("hang: zfs set") == 2)
+                await asyncio.to_thread(running.stop)
+                return pid
+
+        pid = asyncio.run(run())
+        assert local.wait(10) == 69
+    assert not Path(f"/proc/{pid}").exists()
