@@ -36,7 +36,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Vdev:
-    """One line of a pool's tree: ``depth`` 0 is the pool itself. Error counts; None where zpool printed none."""
+    """One line of a pool's tree: ``depth`` 0 is the pool itself. Error counts; None where zpool printed none.
+
+    ``slow`` is how many of its I/Os were slow, if zpool was asked (-s).
+    """
 
     name: str
     depth: int
@@ -45,11 +48,15 @@ class Vdev:
     write: int | None
     cksum: int | None
     note: str = ""
+    slow: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """``zpool status`` of one pool. ``scan`` is its scan or scrub line, ``errors`` its last line."""
+    """``zpool status`` of one pool. ``scan`` is its scan or scrub line, ``errors`` its last line.
+
+    Of several scan lines, as OpenZFS prints them since 2.0, ``scan`` has a ``;`` between one and the next.
+    """
 
     name: str
     state: str
@@ -58,6 +65,7 @@ class PoolStatus:
     scan: str
     errors: str
     vdevs: tuple[Vdev, ...]
+    checkpoint: str = ""
 
 
 def pools() -> tuple[Query[tuple[Pool, ...]], Query[tuple[Pool, ...]]]:
@@ -94,23 +102,29 @@ def _pool(line: str, *, exact: bool) -> Pool:
     if len(fields) != len(_NEW):
         raise UnexpectedOutput("zpool list", line, f"{len(_NEW)} fields with a TAB between them")
     name, size, allocated, free, capacity, health = fields
-    percent = _bytes(capacity.removesuffix("%"), line)
-    return Pool(name, _bytes(size, line), _bytes(allocated, line), _bytes(free, line), percent, health, exact)
+    percent = printed_size(capacity.removesuffix("%"), line)
+    sizes = [printed_size(text, line) for text in (size, allocated, free)]
+    return Pool(name, sizes[0], sizes[1], sizes[2], percent, health, exact)
 
 
-def _bytes(text: str, line: str) -> int | None:
+def printed_size(text: str, line: str, *, command: str = "zpool list") -> int | None:
+    """The number that zpool printed as 1.81T, 1.2K or in full; None for ``-``. ``line`` is what it stands in."""
     if text == "-":
         return None
     match = _HUMAN.match(text)
     if not match:
-        raise UnexpectedOutput("zpool list", line, "sizes")
+        raise UnexpectedOutput(command, line, "sizes")
     return int(match[1]) if match[1].isdigit() and not match[2] else round(float(match[1]) * _UNITS[match[2]])
 
 
-_LABEL = re.compile(r" *(pool|state|status|action|see|scan|scrub|config|errors): ?(.*)")
+_LABEL = re.compile(
+    r" *(pool|state|status|action|see|scan|scrub|remove|checkpoint|expand|comment|config|errors): ?(.*)"
+)
 _COUNT = r" +([0-9][0-9.]*[KMGTPE]?)"
 # A spare has a state and no counts, the headings of logs, cache and spares are names alone.
-_VDEV = re.compile(rf"\t( *)(\S+(?: \S+)*)(?:  +(\S+)(?:{_COUNT * 3}(?: +(\S.*))?| +([^0-9\s].*))?)?\Z")
+_ROW = r"\t( *)(\S+(?: \S+)*)(?:  +(\S+)(?:{counts}(?: +(?P<note>\S.*))?| +(?P<bare>[^0-9\s].*))?)?\Z"
+_VDEV = re.compile(_ROW.format(counts=_COUNT * 3))
+_VDEV_SLOW = re.compile(_ROW.format(counts=_COUNT * 3 + r" +([0-9][0-9.]*[KMGTPE]?|-)"))
 
 
 def parse_status(text: str) -> tuple[PoolStatus, ...]:
@@ -125,20 +139,21 @@ def parse_status(text: str) -> tuple[PoolStatus, ...]:
         tank          ONLINE       0     0     0
               mirror-0    ONLINE       0     0     0
     """
+    return tuple(_status(block.splitlines()) for block in per_pool(text))
+
+
+def per_pool(text: str) -> Iterator[str]:
+    """What ``zpool status`` printed, a part for each pool: one that cannot be read need not cost the others."""
     if text.strip() == NO_POOLS:
-        return ()
-    return tuple(_status(lines) for lines in _per_pool(text))
-
-
-def _per_pool(text: str) -> Iterator[list[str]]:
+        return
     block: list[str] = []
-    for line in text.splitlines():
+    for line in text.splitlines(keepends=True):
         if line.startswith("  pool: ") and block:
-            yield block
+            yield "".join(block)
             block = []
         block.append(line)
     if block:
-        yield block
+        yield "".join(block)
 
 
 def _status(lines: list[str]) -> PoolStatus:
@@ -148,7 +163,8 @@ def _status(lines: list[str]) -> PoolStatus:
         match = _LABEL.match(line)
         if match:
             label = "scan" if match[1] == "scrub" else match[1]
-            facts.setdefault(label, []).append(match[2])
+            again = "; " if label in facts else ""
+            facts.setdefault(label, []).append(again + match[2])
         elif label:
             facts[label].append(line)
     for needed in ("pool", "state"):
@@ -163,22 +179,30 @@ def _status(lines: list[str]) -> PoolStatus:
         scan=said.get("scan", ""),
         errors=said.get("errors", ""),
         vdevs=tuple(_vdevs(facts.get("config", []))),
+        checkpoint=said.get("checkpoint", ""),
     )
 
 
 def _vdevs(lines: list[str]) -> Iterator[Vdev]:
+    row = _VDEV
     for line in lines:
-        if not line.strip() or line.split()[:2] == ["NAME", "STATE"]:
-            continue
-        match = _VDEV.match(line.rstrip())
-        if not match:
-            raise UnexpectedOutput("zpool status", line, "a line of the vdev tree")
-        counts = [_count(match[i], line) for i in (4, 5, 6)]
-        yield Vdev(
-            match[2], len(match[1]) // 2, match[3] or "", counts[0], counts[1], counts[2], match[7] or match[8] or ""
-        )
+        head = line.split()
+        if head[:2] == ["NAME", "STATE"]:
+            row = _VDEV_SLOW if head[-1] == "SLOW" else _VDEV
+        elif head:
+            yield _vdev(row, line)
+
+
+def _vdev(row: re.Pattern[str], line: str) -> Vdev:
+    match = row.match(line.rstrip())
+    if not match:
+        raise UnexpectedOutput("zpool status", line, "a line of the vdev tree")
+    read, write, cksum = (_count(match[i], line) for i in (4, 5, 6))
+    slow = _count(match[7], line) if row is _VDEV_SLOW else None
+    note = match["note"] or match["bare"] or ""
+    return Vdev(match[2], len(match[1]) // 2, match[3] or "", read, write, cksum, note, slow)
 
 
 def _count(text: str | None, line: str) -> int | None:
     """Error counts are rounded too: 1.2K."""
-    return None if text is None else _bytes(text, line)
+    return None if text is None else printed_size(text, line, command="zpool status")

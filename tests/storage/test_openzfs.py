@@ -5,7 +5,7 @@ import pytest
 from storage import pool, zvol
 from tests.embedded.replay import CAPTURED, cases
 
-VERSIONS = sorted(path.stem for path in (CAPTURED.parent / "openzfs").glob("*.txt"))
+VERSIONS = sorted(path.stem for path in (CAPTURED.parent / "openzfs").glob("zfs-zpool-*.txt"))
 
 
 def _said(version: str, command: str) -> str:

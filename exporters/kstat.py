@@ -1,0 +1,41 @@
+"""The reader of ``kstat -p``. Pure."""
+
+from collections.abc import Iterator
+
+Name = tuple[str, str, str]
+
+
+def parse(text: str) -> dict[Name, dict[str, str]]:
+    """Values by module, instance and name of the kstat, then by statistic."""
+    found: dict[Name, dict[str, str]] = {}
+    for name, values in each(text):
+        found.setdefault(name, {}).update(values)
+    return found
+
+
+def each(text: str) -> Iterator[tuple[Name, dict[str, str]]]:
+    """One kstat after the other, for who has tens of thousands: kstat prints what belongs together together.
+
+    stmf:0:stmf_lu_ffffff04d5a3c1b8:lun-guid	600144f00c2a6d0000006a27e7400001
+    zfs:0:arcstats:hits	9876543210
+    """
+    before, values = "", dict[str, str]()
+    at = 0
+    while (end := text.find("\n", at)) >= 0:
+        path, tab, value = text[at:end].partition("\t")
+        at = end + 1
+        name, _, statistic = path.rpartition(":")
+        if not tab or name.count(":") < 2:
+            continue
+        if name != before:
+            if values:
+                yield _name(before), values
+            before, values = name, {}
+        values[statistic] = value
+    if values:
+        yield _name(before), values
+
+
+def _name(text: str) -> Name:
+    module, instance, name = text.split(":", 2)
+    return module, instance, name
