@@ -7,11 +7,15 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 # What the demo needs, and what the tests need besides: real SSH servers, a real iSCSI target and initiator, and the
 # shells the scripts must run under.
 DEMO_PACKAGES := openssh-client tgt libiscsi7
-TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server libiscsi-bin ksh93u+m mksh busybox yash csh tcsh
+# Prometheus itself scrapes the exporter, and its promtool checks metrics and rules; Debian 13 has promtool by itself.
+PROMTOOL := $(shell apt-cache show promtool >/dev/null 2>&1 && echo promtool)
+TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server libiscsi-bin ksh93u+m mksh busybox yash csh tcsh \
+  prometheus $(PROMTOOL) openssl
 # Xen's own parser of disk lines; other Debian releases have another version, and the test that asks it is skipped.
 ORACLE := libxenmisc4.17
 # What builds and runs the lab; shellcheck and vagrant check the parts of it that are not run.
-LAB_PACKAGES := $(DEMO_PACKAGES) libiscsi-bin qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs xz-utils
+LAB_PACKAGES := $(DEMO_PACKAGES) libiscsi-bin qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs xz-utils \
+  prometheus $(PROMTOOL)
 CHECK_PACKAGES := shellcheck vagrant vagrant-libvirt
 LAB := $(BIN)/python -m vagrant.lab
 

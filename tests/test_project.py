@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from exporters import catalogue
 from xvmstore import cli, config
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +51,7 @@ def test_every_module_says_what_it_is_for() -> None:
         (config.Dom0, "dom0s.NAME"),
         (config.Guest, "guests.NAME"),
         (config.Checkpoints, "checkpoints"),
+        (config.Exporter, "exporter"),
     ],
 )
 def test_every_configuration_key_is_documented(kind: type[msgspec.Struct], heading: str) -> None:
@@ -60,6 +62,11 @@ def test_every_configuration_key_is_documented(kind: type[msgspec.Struct], headi
     documented = {key for row in rows for key in re.findall(r"`([a-z0-9_]+)`", row)}
 
     assert {field.name for field in msgspec.structs.fields(kind)} == documented
+
+
+def test_page_of_metrics() -> None:
+    """docs/metrics.md is what the exporter's table says."""
+    assert catalogue.page() == (ROOT / "docs/metrics.md").read_text()
 
 
 def test_readme_lists_real_files() -> None:
@@ -96,7 +103,19 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command explains itself and its exit codes are listed once, at the top."""
     assert 0 == cli.run(["--help"])
     top = capsys.readouterr().out
-    for name in ("checkpoint", "demo", "embedded", "guest", "hook", "lun", "node", "pool", "upgrade", "volume"):
+    for name in (
+        "checkpoint",
+        "demo",
+        "embedded",
+        "exporter",
+        "guest",
+        "hook",
+        "lun",
+        "node",
+        "pool",
+        "upgrade",
+        "volume",
+    ):
         assert re.search(rf"^  {name} +[A-Z]", top, re.MULTILINE), name
         assert 0 == cli.run([name, "--help"])
         assert capsys.readouterr().out

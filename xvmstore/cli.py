@@ -19,6 +19,7 @@ _COMMANDS = {
     "checkpoint": "xvmstore.commands.checkpoint",
     "demo": "xvmstore.commands.demo",
     "embedded": "xvmstore.commands.embedded",
+    "exporter": "xvmstore.commands.exporter",
     "guest": "xvmstore.commands.guest",
     "hook": "xvmstore.commands.hook",
     "lun": "xvmstore.commands.lun",

@@ -112,6 +112,31 @@ class Checkpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     freeze_timeout: Annotated[int, msgspec.Meta(ge=5, le=300)] = 20
 
 
+class Exporter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[exporter]``: what Prometheus gets to see. Times in seconds.
+
+    listen         ADDRESS:PORT; IPv6 in brackets
+    web_config     exporter-toolkit's web configuration: TLS, client certificates, passwords
+    timeout        the longest a scrape may take, and how long it may where Prometheus does not say
+    timeout_offset how much earlier than Prometheus gives up we must have answered
+    pools          that must be there besides those of ``base``
+    include        regular expressions of volumes (GUEST/DISK) to show; none: all
+    exclude        of volumes not to show
+    """
+
+    listen: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("127.0.0.1:9813",)
+    web_config: str | None = None
+    timeout: Positive = 10.0
+    timeout_offset: Annotated[float, msgspec.Meta(ge=0)] = 0.5
+    snapshots_every: Positive = 300.0
+    snapshots_timeout: Positive = 120.0
+    max_series: Annotated[int, msgspec.Meta(gt=0)] = 1_000_000
+    probe_portals: bool = True
+    pools: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
 T = TypeVar("T")
 
 
@@ -121,6 +146,7 @@ class _File:
     dom0s: dict[str, Dom0]
     guests: dict[str, Guest]
     checkpoints: Checkpoints
+    exporter: Exporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +158,7 @@ class Config:
     dom0s: Mapping[str, Dom0]
     guests: Mapping[str, Guest] = field(default_factory=dict)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    exporter: Exporter = field(default_factory=Exporter)
 
     def node(self, name: str) -> Node:
         """A node by name. Raises ConfigError."""
@@ -190,15 +217,15 @@ def read(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     _check(path, file)
-    return Config(path, file.nodes, file.dom0s, file.guests, file.checkpoints)
+    return Config(path, file.nodes, file.dom0s, file.guests, file.checkpoints, file.exporter)
 
 
 def _typed(path: Path, data: dict[str, Any]) -> _File:
     """Table by table, so that an error can name the one it is in."""
     tables = {kind: data.pop(kind, {}) for kind in ("nodes", "dom0s", "guests")}
-    kept = data.pop("checkpoints", {})
+    kept = {kind: data.pop(kind, {}) for kind in ("checkpoints", "exporter")}
     if data:
-        known = "[nodes.NAME], [dom0s.NAME], [guests.NAME] and [checkpoints]"
+        known = "[nodes.NAME], [dom0s.NAME], [guests.NAME], [checkpoints] and [exporter]"
         raise ConfigError(f"{path}: unknown key {next(iter(data))!a}; it has {known}")
     for kind, table in tables.items():
         if not isinstance(table, dict):
@@ -206,7 +233,8 @@ def _typed(path: Path, data: dict[str, Any]) -> _File:
     nodes = {name: _one(path, f"nodes.{name}", table, kind=Node) for name, table in tables["nodes"].items()}
     dom0s = {name: _one(path, f"dom0s.{name}", table, kind=Dom0) for name, table in tables["dom0s"].items()}
     guests = {name: _one(path, f"guests.{name}", table, kind=Guest) for name, table in tables["guests"].items()}
-    return _File(nodes, dom0s, guests, _one(path, "checkpoints", kept, kind=Checkpoints))
+    checkpoints = _one(path, "checkpoints", kept["checkpoints"], kind=Checkpoints)
+    return _File(nodes, dom0s, guests, checkpoints, _one(path, "exporter", kept["exporter"], kind=Exporter))
 
 
 def _one(path: Path, where: str, table: object, *, kind: type[T]) -> T:
@@ -235,10 +263,25 @@ def _check(path: Path, file: _File) -> None:
             _no_option(where, guest.host)
         if guest.dom0 is not None and guest.dom0 not in file.dom0s:
             raise ConfigError(f"{where}: dom0: there is no [dom0s.{guest.dom0}]")
+    _check_exporter(f"{path}: [exporter]", file.exporter)
     groups = [dom0.host_group or name for name, dom0 in file.dom0s.items()]
     twice = next((group for group in groups if groups.count(group) > 1), None)
     if twice is not None:
         raise ConfigError(f"{path}: [dom0s]: host_group {twice!a} is given to two dom0s: each sees what its group sees")
+
+
+def _check_exporter(where: str, exporter: Exporter) -> None:
+    for address in exporter.listen:
+        _check_portal(where, "listen", address)
+        _check_address(where, address)
+    for pool in exporter.pools:
+        _valid(where, "pools", names.dataset, pool, "pool name")
+    for key in ("include", "exclude"):
+        for pattern in getattr(exporter, key):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(f"{where}: {key}: {pattern!a} is no regular expression: {error}") from error
 
 
 def _check_dom0(where: str, dom0: Dom0) -> None:

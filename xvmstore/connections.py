@@ -2,24 +2,30 @@
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from remote.address import SshAddress
 from remote.errors import ConfigError
 from remote.host import Host, Shell
+from remote.standing import Openable
 from xvmstore.config import Config, Reach
 
 BECOME = {"none": (), "pfexec": ("pfexec",), "sudo": ("sudo", "-n")}
+
+
+class Transport(Shell, Openable, Protocol):
+    """A way to a machine: for one script, or for a shell that stays."""
 
 
 def connect(table: str, address: str, settings: Reach, config: Config) -> Host:
     """The machine of ``[table]``, as ``nodes.san1``; not connected to before it is asked something."""
     name = table.partition(".")[2]
     become = BECOME[settings.become]
-    return Host(name, _shell(table, address, settings, config), become=become, timeout=settings.timeout)
+    return Host(name, transport(table, address, settings, config), become=become, timeout=settings.timeout)
 
 
-def _shell(table: str, address: str, settings: Reach, config: Config) -> Shell:
-    """Imported when wanted: fabric alone costs half a second."""
+def transport(table: str, address: str, settings: Reach, config: Config) -> Transport:
+    """The way there. Imported when wanted: fabric alone costs half a second."""
     if settings.transport == "local":
         from remote.local import LocalShell
 
