@@ -95,9 +95,10 @@ vagrant-check: ## shellcheck of all scripts; Vagrant's own look at the Vagrantfi
 	printf '#!/bin/sh\necho 7.0.20r163906\n' >"$$home/VBoxManage" && chmod +x "$$home/VBoxManage" && \
 	PATH="$$home:$$PATH" VAGRANT_EXPERIMENTAL=disks VAGRANT_DEFAULT_PROVIDER=virtualbox vagrant validate
 
-bench: setup ## ratios of round trips, side by side in one run
+bench: setup ## ratios of round trips, and what a scrape costs, side by side in one run
 	$(call install,$(DEMO_PACKAGES))
 	$(BIN)/python -m benchmarks.roundtrips
+	$(BIN)/python -m benchmarks.scrape
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

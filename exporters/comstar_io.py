@@ -64,14 +64,16 @@ METRICS: tuple[Metric, ...] = (*OF_LUNS, *OF_TARGETS, TARGET_READ, TARGET_WRITTE
 _WANTED = (
     "lun-guid|target-name|reads|writes|nread|nwritten|rlentime|wlentime|rcnt|wcnt|rlastupdate|wlastupdate|snaptime"
 )
-_PATTERN = f"stmf:0:/^stmf_(lu|tgt)_/:/^({_WANTED})$/"
+_LUS = f"stmf:0:/^stmf_lu_/:/^({_WANTED})$/"
+_ALL = f"stmf:0:/^stmf_(lu|tgt)_/:/^({_WANTED})$/"
 # Exit 1 without a word: there are none.
 _ASK = 'kstat -p "$1" || [ $? -eq 1 ]'
 
 
-def comstar_io() -> Collector:
-    """Of every LU and every target."""
-    return Collector("comstar_io", (Query(("sh", "-c", _ASK, "kstat-stmf", _PATTERN), str, silent=True),), _emit)
+def comstar_io(*, targets: bool) -> Collector:
+    """Of every LU and, if asked for, every target: one that serves a single LU has the same numbers as that."""
+    pattern = _ALL if targets else _LUS
+    return Collector("comstar_io", (Query(("sh", "-c", _ASK, "kstat-stmf", pattern), str, silent=True),), _emit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ _KINDS = (
     _Kind("stmf_tgt_", "target-name", OF_TARGETS, TARGET_READ, TARGET_WRITTEN),
 )
 Stats = Mapping[str, str]
+_ENDLESS = float("inf")
 
 
 def _emit(sheet: Sheet, text: str) -> None:
@@ -146,20 +149,18 @@ class _Row:
 
 
 def _read(stats: Stats) -> _Row | None:
-    counts = tuple(stats.get(key, "") for key in ("reads", "writes", "nread", "nwritten"))
-    now = tuple(stats.get(key, "") for key in ("wcnt", "rcnt"))
-    if not all(is_number(one) for one in (*counts, *now)):
-        return None
     try:
+        counts = stats["reads"], stats["writes"], stats["nread"], stats["nwritten"]
+        now = stats["wcnt"], stats["rcnt"]
+        last, looked = max(float(stats["rlastupdate"]), float(stats["wlastupdate"])), float(stats["snaptime"])
         # Nanoseconds since 2013, seconds before: no queue changed after it was looked at.
-        last, looked = (
-            max(float(stats[one]) for one in keys) for keys in (("rlastupdate", "wlastupdate"), ("snaptime",))
-        )
         scale = 1e9 if last > looked + 1 else 1.0
-        times = [float(stats[key]) / scale for key in ("wlentime", "rlentime")]
+        times = float(stats["wlentime"]) / scale, float(stats["rlentime"]) / scale
     except (KeyError, ValueError):
         return None
-    if not all(0 <= one < float("inf") for one in times):
+    if not all(map(is_number, counts + now)):
         return None
-    transfers = any(one.strip("0") for one in counts[:2])
-    return _Row(counts, (*(repr(one) for one in times), *now), any(times), transfers)
+    if not (0 <= times[0] < _ENDLESS and 0 <= times[1] < _ENDLESS):
+        return None
+    transfers = counts[:2] != ("0", "0")
+    return _Row(counts, (repr(times[0]), repr(times[1]), *now), times != (0, 0), transfers)

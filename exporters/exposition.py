@@ -7,6 +7,7 @@ The renderer is our own because the official one takes 11 microseconds a sample,
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 PREFIX = "xvmstore_"
@@ -51,15 +52,26 @@ def histogram(name: str, help_: str, *labels: str, source: str) -> Metric:
 
 def labelled(names: Iterable[str], values: Iterable[str]) -> str:
     """``{pool="tank",volume="web1/root"}``, escaped; nothing at all for a metric without labels."""
-    pairs = [f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)]
-    return f"{{{','.join(pairs)}}}" if pairs else ""
+    values = tuple(values)
+    if not _plain("".join(values)):
+        values = tuple(map(_escaped, values))
+    return _template(tuple(names)) % values
+
+
+@cache
+def _template(names: tuple[str, ...]) -> str:
+    pairs = ",".join(f'{name}="%s"' for name in names)
+    return f"{{{pairs}}}" if names else ""
+
+
+def _plain(text: str) -> bool:
+    return text.isprintable() and "\\" not in text and '"' not in text
 
 
 def _escaped(text: str) -> str:
     # A byte that is no UTF-8 came in as a lone surrogate, which cannot go out.
-    if not text.isprintable() or "\\" in text or '"' in text:
-        text = text.encode("utf-8", "replace").decode().replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    return text
+    known = text.encode("utf-8", "replace").decode()
+    return known.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 class Sheet:

@@ -20,22 +20,20 @@ def each(text: str) -> Iterator[tuple[Name, dict[str, str]]]:
     zfs:0:arcstats:hits	9876543210
     """
     before, values = "", dict[str, str]()
-    at = 0
-    while (end := text.find("\n", at)) >= 0:
-        path, tab, value = text[at:end].partition("\t")
-        at = end + 1
+    for line in text.split("\n"):
+        path, tab, value = line.partition("\t")
         name, _, statistic = path.rpartition(":")
-        if not tab or name.count(":") < 2:
-            continue
         if name != before:
             if values:
                 yield _name(before), values
             before, values = name, {}
-        values[statistic] = value
+        if tab and name:
+            values[statistic] = value
     if values:
         yield _name(before), values
 
 
 def _name(text: str) -> Name:
-    module, instance, name = text.split(":", 2)
+    module, _, rest = text.partition(":")
+    instance, _, name = rest.partition(":")
     return module, instance, name

@@ -178,15 +178,21 @@ def _blocks(sheet: Sheet, text: str, head: str, *, command: str) -> Iterator[tup
     first, *blocks = f"\n{text}".split(f"\n{start}")
     if first.strip():
         sheet.complain(f"{command} printed {first.strip()[:200]!a}, not a line {start}NAME")
+    # The same few labels come ten thousand times: "" for one further in.
+    known: dict[str, str] = {}
     for block in blocks:
         name, *lines = block.split("\n")
         facts, bad = {}, ""
         for line in lines:
             label, colon, value = line.partition(":")
-            if colon and not label.startswith("        "):
-                facts[label.strip().lower()] = value.strip()
-            elif line.strip() and not colon:
-                bad = line
+            if not colon:
+                bad = line if line.strip() else bad
+                continue
+            key = known.get(label)
+            if key is None:
+                key = known[label] = "" if label.startswith("        ") else label.strip().lower()
+            if key:
+                facts[key] = value.strip()
         if bad or "operational status" not in facts:
             sheet.complain(f"{command}: {name[:100]!a}: {bad!a} should be LABEL : VALUE, with an operational status")
         else:
@@ -247,10 +253,12 @@ def _emit_comstar_targets(sheet: Sheet, said: str, setups: str) -> None:
         Sessions          : 1
     """
     auths = _auths(sheet, setups)
+    online, sessions = sheet.column(TARGET_ONLINE), sheet.column(SESSIONS)
     for name, facts in _blocks(sheet, said, "Target", command="stmfadm list-target -v"):
-        sheet.put(TARGET_ONLINE, float(facts["operational status"].lower() == "online"), name)
+        label = labelled(SESSIONS.labels, (name,))
+        online[label] = "1" if facts["operational status"].lower() == "online" else "0"
         if is_number(facts.get("sessions", "")):
-            sheet.put(SESSIONS, int(facts["sessions"]), name)
+            sessions[label] = facts["sessions"]
         else:
             sheet.complain(f"stmfadm list-target -v: no number of sessions of {name}")
         alias = facts.get("alias", "")

@@ -32,9 +32,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What came back for the queries of some collectors, in order; ``missing`` is why some of it did not."""
+    """What came back for the queries of some collectors, in order; ``missing`` is why some of it did not.
 
-    ends: Mapping[int, Ended]
+    ``ends`` is emptied by who reads it: it may be megabytes.
+    """
+
+    ends: dict[int, Ended]
     took: Mapping[int, float] = field(default_factory=dict)
     missing: str = ""
 
@@ -52,7 +55,7 @@ def parts(groups: Sequence[tuple[Sequence[Collector], Said]]) -> list[Part]:
         for one in collectors:
             places = range(at, at + len(one.queries))
             times = [said.took[i] for i in places if i in said.took]
-            ends = [said.ends[i] for i in places if i in said.ends]
+            ends = [said.ends.pop(i) for i in places if i in said.ends]
             found[one.name] = _Told(one, ends, said.missing or "no answer", sum(times) if times else None)
             at = places.stop
     needed = {told.collector.needs for told in found.values()} & found.keys()

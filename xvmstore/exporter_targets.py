@@ -77,7 +77,7 @@ def _asked(config: Config, node: Node) -> tuple[tuple[Collector, ...], tuple[Col
         quick = (
             arc.arc_solaris(),
             kernel_io.pool_io_solaris(),
-            comstar_io.comstar_io(),
+            comstar_io.comstar_io(targets=node.layout == "shared-target"),
             *luns.luns_comstar(node.base, exact=exact, head=BACKENDS[node.backend][node.system].head),
         )
     return (machine(), *quick, *bound), slow

@@ -10,7 +10,7 @@ from tests.captured_cases import stdout
 from tests.exporters.programs import run
 from tests.exporters.sheets import emitted, samples, shown
 
-COLLECTOR = comstar_io.comstar_io()
+COLLECTOR = comstar_io.comstar_io(targets=True)
 C, PERL = (stdout(f"../solaris/comstar-kstat-{kind}", "COMSTAR all") for kind in ("c", "perl"))
 LUN, TARGET = 'lun="600144F00C2A6D0000006A27E7400001"', 'target="iqn.2026-11.com.example:tank.vm1"'
 WHOLE = "".join(

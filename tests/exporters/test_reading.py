@@ -67,10 +67,9 @@ def test_each_by_itself() -> None:
 def test_what_another_said() -> None:
     """A collector gets the first text of the one it needs, from whichever script; nothing where that one failed."""
     asked, first = [collector("join", needs="other")], [collector("other", "a", "b")]
-    said = Said({0: Ended(0, "1", "")})
-    well = parts([(asked, said), (first, Said({0: Ended(0, "7", ""), 1: Ended(0, "8", "")}))])
+    well = parts([(asked, Said({0: Ended(0, "1", "")})), (first, Said({0: Ended(0, "7", ""), 1: Ended(0, "8", "")}))])
     assert "join7" in str(next(iter(one(well, "join").sheet))[1])
-    ill = parts([(asked, said), (first, Said({0: Ended(1, "7", "oh")}))])
+    ill = parts([(asked, Said({0: Ended(0, "1", "")})), (first, Said({0: Ended(1, "7", "oh")}))])
     assert "join7" not in str(next(iter(one(ill, "join").sheet))[1])
 
 

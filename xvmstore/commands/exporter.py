@@ -26,6 +26,7 @@ def serve(app: App, listen: tuple[str, ...]) -> None:
 
     /probe?target=NAME asks a node or dom0 of the configuration, /metrics tells of the exporter itself.
     """
+    from exporters import memory
     from exporters.server import Server, run
     from exporters.site import ExporterSite
     from exporters.web_config import WebConfig
@@ -35,6 +36,7 @@ def serve(app: App, listen: tuple[str, ...]) -> None:
     if app.verbosity == 0:
         logging.basicConfig(stream=sys.stderr, format="%(message)s")
         logging.getLogger("xvmstore").setLevel(logging.INFO)
+    memory.give_back()
     found = config.load(app.config)
     wanted = found.exporter
     site = ExporterSite(targets(found), version=__version__)
