@@ -13,7 +13,6 @@ Each size has an embedded node and an exporter process of its own. For the media
 
 import json
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -67,7 +66,8 @@ def measured(path: Path) -> dict[str, float]:
     slow, slow_cpu = _slow(one)
     _slow(one, scraper)
     costs = [_cost(scraper) for _ in range(ROUNDS)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage(2), which counts the process that this one was forked from.
+    peak = int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
     scraper.close()
     middle = {name: statistics.median(getattr(cost, name) for cost in costs) for name in Cost.__slots__}
     return {**middle, "slow": slow, "slow_cpu": slow_cpu, "peak": peak}
