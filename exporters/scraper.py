@@ -128,6 +128,7 @@ class Scraper:
         self._not_before = 0.0
         self._margin = _LEAST_MARGIN
         self._well = False
+        self._closed = False
         self._troubles: dict[str, str] = {}
 
     @property
@@ -155,23 +156,29 @@ class Scraper:
         return sheet
 
     def close(self) -> None:
-        """Hang up. A run that is under way fails."""
+        """Hang up, for good. A run that is under way fails."""
+        self._closed = True
         for shell in self._shells:
             shell.close()
         self._link.close()
 
     def _fly(self, run: _Run, deadline: float) -> None:
+        shell = None
         try:
             run.sheet = self._collected(deadline)
+            shell = self._slow.claim(self._shells) if self._well else None
         except Exception:
             log.exception("%s: a mistake in the exporter", self.target.name)
             run.sheet = _down()
-        shell = self._slow.claim(self._shells) if self._well else None
-        with self._lock:
-            self._run = None
-        run.done.set()
+        finally:
+            with self._lock:
+                self._run = None
+            run.done.set()
         if shell is not None:
             self._slow.refresh(shell)
+        if self._closed:
+            # What was opened meanwhile.
+            self.close()
 
     def _collected(self, deadline: float, *, slow_too: bool = False) -> Sheet:
         began = time.monotonic()
@@ -195,6 +202,8 @@ class Scraper:
 
     def _asked(self, deadline: float) -> tuple[list[tuple[Sequence[Collector], Said]], tuple[Heard, ...]]:
         """One round trip. Raises Unreachable and its kinds, or Stuck."""
+        if self._closed:
+            raise Stuck(f"{self.target.name} is not in the configuration any more")
         wait = self._not_before - time.monotonic()
         if wait > 0:
             raise Stuck(f"{self.trouble.partition('; tried again')[0]}; tried again in {wait:.0f} s")
@@ -210,6 +219,8 @@ class Scraper:
             scripts.append(Script((), queries(bound), lock, self.target.become))
         heard = shell.ask(scripts, deadline=deadline)
         if not heard[0].transcript.started:
+            # Nothing runs there that a second one would only add to.
+            shell.close()
             raise Unreachable(f"{self.target.name}: {heard[0].trouble or 'no answer'}")
         said = [_said(one) for one in heard] + ([Said({}, missing=hung)] if hung else [])
         self._well = all(one.transcript.complete and one.transcript.holder is None for one in heard) and not hung
