@@ -157,7 +157,7 @@ def _with_label(text: bytes, also: bytes) -> bytes:
     def labelled_too(match: re.Match[bytes]) -> bytes:
         return match[1] + b"{" + also + (b"," if match[2] == b"{" else b"} ")
 
-    return re.sub(rb"^([a-z_]+)([{ ])", labelled_too, text, flags=re.MULTILINE)
+    return re.sub(rb"^([a-z_][a-z0-9_]*)([{ ])", labelled_too, text, flags=re.MULTILINE)
 
 
 def _head(metric: Metric, form: Format) -> bytes:

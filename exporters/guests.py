@@ -99,6 +99,7 @@ _SECTOR = 512
 
 # Never the whole of a map, which may hold a secret. grep exits 1 where it finds nothing.
 _MAPS = """\
+[ -d "$1" ] || exit 0
 $xvm_become grep -rE '^(volume|node|target|lun)=' "$1"
 [ $? -le 1 ]
 """
@@ -133,8 +134,7 @@ def guests(stack: Toolstack, *, system: str) -> tuple[Collector, ...]:
         Query(("xenstore-ls", "-f", xenstore.BACKENDS), str, absent=("No such file or directory",)),
     )
     if linux:
-        none = ("No such file or directory",)
-        maps = Query(("sh", "-c", _MAPS, "volume-maps", block_script.MAPS), str, absent=none)
+        maps = Query(("sh", "-c", _MAPS, "volume-maps", block_script.MAPS), str)
         asked += (maps, Query(("sh", "-c", _STATISTICS, "vbd-statistics"), str))
     return (
         Collector("guests", (listed,), emit),

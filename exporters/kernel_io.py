@@ -11,7 +11,7 @@ from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge, labelled
 from exporters.pools import STATES
 from exporters.vdevs import state_of
-from exporters.volumes import is_number, name_below, pool_of
+from exporters.volumes import Keep, everything, is_number, name_below, pool_of
 from remote.script import Query
 
 _POOL, _VOLUME = ("pool",), ("pool", "volume")
@@ -152,17 +152,17 @@ BEGIN {
 """
 
 
-def volume_counts(base: str) -> Collector:
+def volume_counts(base: str, *, keep: Keep = everything) -> Collector:
     """Of volumes below ``base``. Which of them have been open the kernel decides: others have no such series."""
 
     def emit(sheet: Sheet, text: str) -> None:
-        _emit_counts(sheet, base, text)
+        _emit_counts(sheet, base, text, keep=keep)
 
     argv = ("sh", "-c", _OBJSETS, "objsets", pool_of(base))
     return Collector("volume_counts", (Query(argv, str),), emit)
 
 
-def _emit_counts(sheet: Sheet, base: str, text: str) -> None:
+def _emit_counts(sheet: Sheet, base: str, text: str, *, keep: Keep) -> None:
     """Read what the program above prints: reads, bytes read, writes, bytes written, and a name, which may have blanks.
 
     249	5427200	0	0	tank/xvm/web1/root
@@ -177,7 +177,7 @@ def _emit_counts(sheet: Sheet, base: str, text: str) -> None:
             if line:
                 sheet.complain(f"objset: {line!a}")
         # A guest's own dataset is none, nor what a rollback put aside.
-        elif volume.count("/") == 1 and ":" not in volume:
+        elif volume.count("/") == 1 and ":" not in volume and keep(volume):
             at = labelled(_VOLUME, (pool, volume))
             for column, value in zip(columns, values, strict=True):
                 column[at] = value
@@ -193,18 +193,18 @@ sed -n '/ zd[0-9][0-9]* /p' /proc/diskstats
 """
 
 
-def volume_io(base: str) -> Collector:
+def volume_io(base: str, *, keep: Keep = everything) -> Collector:
     """Times of the block layer, for volumes below ``base``."""
 
     def emit(sheet: Sheet, text: str) -> None:
-        _emit_io(sheet, base, text)
+        _emit_io(sheet, base, text, keep=keep)
 
     # udev makes a blank a "+".
     argv = ("sh", "-c", _BLOCK, "zvols-and-diskstats", base.replace(" ", "+"))
     return Collector("volume_io", (Query(argv, str),), emit)
 
 
-def _emit_io(sheet: Sheet, base: str, text: str) -> None:
+def _emit_io(sheet: Sheet, base: str, text: str, *, keep: Keep) -> None:
     """Read what the program above prints: links, then lines as in Documentation/admin-guide/iostats.rst.
 
     ../../../../zd16 web1/data
@@ -218,7 +218,7 @@ def _emit_io(sheet: Sheet, base: str, text: str) -> None:
     for line in stats.split("\n"):
         words = line.split()
         volume = volumes.get(words[2]) if len(words) > 2 else None
-        if volume is None:
+        if volume is None or not keep(volume):
             continue
         if len(words) < 12 or not all(map(is_number, words[3:12])):
             sheet.complain(f"/proc/diskstats: {line!a}")

@@ -31,6 +31,8 @@ log = logging.getLogger("xvmstore.exporter")
 # Seconds that a machine which could not be reached is left alone before it is tried again.
 _BACK_OFF = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 _LOCK_WAIT = 1
+# Seconds that portals are tried for: an answer is not kept back longer for one that says nothing.
+_PORTALS = 2.0
 # Seconds kept for making text of the answer, at least; more where it took more the last time.
 _LEAST_MARGIN = 0.1
 
@@ -117,10 +119,16 @@ class Scraper:
         self.answered: float | None = None
         self.failures = 0
         self._link = _Counted(target.link())
+        # One may be stuck in a zpool; the slow collectors, which may hang as well, have one of their own.
         self._shells = (StandingShell(self._link), StandingShell(self._link))
         limits = target.limits
         self._slow = Slow(
-            target.name, target.slow, become=target.become, every=limits.slow_every, timeout=limits.slow_timeout
+            target.name,
+            target.slow,
+            StandingShell(self._link),
+            become=target.become,
+            every=limits.slow_every,
+            timeout=limits.slow_timeout,
         )
         self._lock = threading.Lock()
         self._run: _Run | None = None
@@ -142,9 +150,14 @@ class Scraper:
         with self._lock:
             run = self._run
             if run is None:
-                run = self._run = _Run()
+                run = _Run()
                 name = f"scrape-{self.target.name}"
-                threading.Thread(target=self._fly, args=(run, deadline), name=name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._fly, args=(run, deadline), name=name, daemon=True).start()
+                except RuntimeError as error:
+                    log.error("%s: %s", self.target.name, error)
+                    return _down()
+                self._run = run
         if run.done.wait(max(0.0, deadline - time.monotonic())):
             return run.sheet
         return _down()
@@ -160,13 +173,14 @@ class Scraper:
         self._closed = True
         for shell in self._shells:
             shell.close()
+        self._slow.close()
         self._link.close()
 
     def _fly(self, run: _Run, deadline: float) -> None:
-        shell = None
+        refresh = False
         try:
             run.sheet = self._collected(deadline)
-            shell = self._slow.claim(self._shells) if self._well else None
+            refresh = self._well and self._slow.claim()
         except Exception:
             log.exception("%s: a mistake in the exporter", self.target.name)
             run.sheet = _down()
@@ -174,28 +188,30 @@ class Scraper:
             with self._lock:
                 self._run = None
             run.done.set()
-        if shell is not None:
-            self._slow.refresh(shell)
+        if refresh:
+            self._slow.refresh()
         if self._closed:
             # What was opened meanwhile.
             self.close()
 
     def _collected(self, deadline: float, *, slow_too: bool = False) -> Sheet:
         began = time.monotonic()
-        ask_until = deadline - self._margin
-        probes = Probes(self.target.portals, self.target.initiator, deadline=ask_until)
+        # What the last one took may have been under a longer deadline.
+        ask_until = deadline - min(self._margin, 0.3 * (deadline - began))
+        probes = Probes(self.target.portals, self.target.initiator, deadline=min(ask_until, began + _PORTALS))
         try:
             groups, heard = self._asked(ask_until)
         except XvmError as error:
             sheet = self._failed(error)
         else:
             came = time.monotonic()
-            shell = self._slow.claim(self._shells) if slow_too and self._well else None
-            if shell is not None:
-                self._slow.refresh(shell)
+            if slow_too and self._well and self._slow.claim():
+                self._slow.refresh()
+            elif slow_too:
+                self._slow.skip("not asked, since not all that came before was answered")
             sheet = self._sheet(parts(groups), heard)
             if not slow_too:
-                self._margin = min(0.3 * (deadline - began), max(_LEAST_MARGIN, 3 * (time.monotonic() - came)))
+                self._margin = max(_LEAST_MARGIN, 3 * (time.monotonic() - came))
         probes.emit(sheet)
         # Several may read it at a time.
         return sheet.settle()
@@ -207,7 +223,7 @@ class Scraper:
         wait = self._not_before - time.monotonic()
         if wait > 0:
             raise Stuck(f"{self.trouble.partition('; tried again')[0]}; tried again in {wait:.0f} s")
-        shell = next((one for one in self._shells if not self._slow.uses(one) and not one.busy), None)
+        shell = next((one for one in self._shells if not one.busy), None)
         if shell is None:
             raise Stuck(f"{self.target.name}: what was asked before has not ended there")
         quick = [one for one in self.target.fast if not one.pool_bound]
@@ -219,7 +235,6 @@ class Scraper:
             scripts.append(Script((), queries(bound), lock, self.target.become))
         heard = shell.ask(scripts, deadline=deadline)
         if not heard[0].transcript.started:
-            # Nothing runs there that a second one would only add to.
             shell.close()
             raise Unreachable(f"{self.target.name}: {heard[0].trouble or 'no answer'}")
         said = [_said(one) for one in heard] + ([Said({}, missing=hung)] if hung else [])

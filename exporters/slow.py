@@ -21,55 +21,64 @@ _AGAIN = 30.0
 
 
 class Slow:
-    """The slow collectors of one target. One refresh at a time; ``claim`` before it, from the thread that scraped."""
+    """The slow collectors of one target, on a shell of their own. One refresh at a time; ``claim`` comes before it."""
 
     def __init__(
-        self, name: str, collectors: Sequence[Collector], *, become: tuple[str, ...], every: float, timeout: float
+        self,
+        name: str,
+        collectors: Sequence[Collector],
+        shell: StandingShell,
+        *,
+        become: tuple[str, ...],
+        every: float,
+        timeout: float,
     ) -> None:
-        self._name, self._collectors, self._become = name, collectors, become
+        self._name, self._collectors, self._shell, self._become = name, collectors, shell, become
         self._every, self._timeout = every, timeout
         self._next = 0.0
-        self._shell: StandingShell | None = None
         self._running = False
         self._parts: dict[str, tuple[Part, float, float]] = {}
         self._troubles: dict[str, Part] = {}
 
-    def uses(self, shell: StandingShell) -> bool:
-        """This shell is not to be had now."""
-        return shell is self._shell and (self._running or shell.busy)
-
     @property
     def hung(self) -> str:
         """Why no other zfs may be started: one of ours has not ended, long after it should have. Else ""."""
-        if self._shell is None or self._running or not self._shell.busy:
+        if self._running or not self._shell.busy:
             return ""
         return f"{self._name}: zfs still lists snapshots after {self._timeout:g} s: it may hang, so no other is started"
 
-    def claim(self, shells: Sequence[StandingShell]) -> StandingShell | None:
-        """A shell for a refresh, if one is due."""
-        if not self._collectors or self._running or time.monotonic() < self._next:
-            return None
-        shell = next((one for one in shells if not one.busy), None)
-        if shell is not None:
-            self._shell, self._running = shell, True
-        return shell
+    def claim(self) -> bool:
+        """Whether a refresh is due; it is then for whoever asked."""
+        if not self._collectors or self._running or self._shell.busy or time.monotonic() < self._next:
+            return False
+        self._running = True
+        return True
 
-    def refresh(self, shell: StandingShell) -> None:
+    def refresh(self) -> None:
         """Ask. Whatever happens is found in ``parts`` afterwards."""
-        found: Sequence[Part] = ()
         try:
-            found = self._asked(shell)
-            self._take(found)
-        finally:
-            well = found and not any(part.trouble for part in found)
-            self._next = time.monotonic() + (self._every if well else min(self._every, _AGAIN))
-            self._running = False
+            found = self._asked()
+        except Exception as error:
+            log.exception("%s: a mistake in the exporter", self._name)
+            found = [Part(one.name, Sheet(), f"a mistake in the exporter: {error!r}") for one in self._collectors]
+        self._take(found)
+        well = not any(part.trouble for part in found)
+        self._next = time.monotonic() + (self._every if well else min(self._every, _AGAIN))
+        self._running = False
 
-    def _asked(self, shell: StandingShell) -> list[Part]:
+    def skip(self, why: str) -> None:
+        """There will be no refresh, and it is told why."""
+        self._take([Part(one.name, Sheet(), why) for one in self._collectors])
+
+    def close(self) -> None:
+        """Let go of the shell."""
+        self._shell.close()
+
+    def _asked(self) -> list[Part]:
         lock = Lock(".exporter-slow", who(), wait=1)
         script = Script((), queries(self._collectors), lock, self._become)
         try:
-            (heard,) = shell.ask((script,), deadline=time.monotonic() + self._timeout)
+            (heard,) = self._shell.ask((script,), deadline=time.monotonic() + self._timeout)
         except XvmError as error:
             return [Part(one.name, Sheet(), str(error)) for one in self._collectors]
         missing = "another exporter asks the same there" if heard.transcript.holder is not None else heard.trouble

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, gauge, labelled
-from exporters.volumes import LABELS, NOTHING, Keep, everything, is_number, name_below, pool_of
+from exporters.volumes import LABELS, NOTHING, Keep, everything, is_number, name_below, no_base, pool_of
 from remote.script import Query
 from storage import checkpoints, zvol
 
@@ -104,11 +104,11 @@ def snapshots(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
     """Of every volume below ``base`` whose name ``keep`` takes. ``exact``: the release's ``zfs list`` knows -p."""
     columns = ",".join(_COLUMNS)
     if exact:
-        query = Query(("sh", "-c", _LOOK, "list-snapshots", base, columns), str, absent=(zvol.NO_DATASET,))
+        query = Query(("sh", "-c", _LOOK, "list-snapshots", base, columns), str, absent=(no_base(base),))
     else:
         asked = f"type,{columns.removeprefix('name,')}"
         argv = ("zfs", "get", "-Hp", "-r", "-o", "name,property,value,source", asked, base)
-        query = Query(argv, str, absent=(zvol.NO_DATASET,))
+        query = Query(argv, str, absent=(no_base(base),))
 
     def emit(sheet: Sheet, text: str) -> None:
         listed = _Listed(sheet)

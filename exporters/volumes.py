@@ -150,7 +150,12 @@ def volumes(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
     def emit(sheet: Sheet, text: str) -> None:
         _emit(sheet, base, keep, _sound(sheet, text, exact=exact))
 
-    return Collector("volumes", (Query(argv, str, absent=(zvol.NO_DATASET,)),), emit, pool_bound=True)
+    return Collector("volumes", (Query(argv, str, absent=(no_base(base),)),), emit, pool_bound=True)
+
+
+def no_base(base: str) -> str:
+    """What zfs says when there is no volume yet; of any other dataset it would be a listing that broke off."""
+    return f"cannot open '{base}': {zvol.NO_DATASET}"
 
 
 def name_below(base: str, dataset: str) -> str:

@@ -151,6 +151,8 @@ class _ChannelPipe:
         self._channel.settimeout(max(0.001, deadline - time.monotonic()))
         try:
             self._channel.sendall(data)
+        except (paramiko.SSHException, EOFError) as error:
+            raise ConnectionError(str(error) or "connection lost") from error
         finally:
             self._channel.settimeout(None)
 
@@ -164,8 +166,12 @@ class _ChannelPipe:
 
     def _next(self, receive: Callable[[int], bytes]) -> bytes:
         while True:
-            with contextlib.suppress(TimeoutError):
+            try:
                 return receive(_PIECE)
+            except TimeoutError:
+                continue
+            except (paramiko.SSHException, EOFError) as error:
+                raise ConnectionError(str(error) or "connection lost") from error
 
     def ended(self) -> str:
         """The shell's exit status, which comes before its streams' end; none when the connection died."""

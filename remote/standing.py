@@ -250,6 +250,7 @@ class _Line:
         """Send scripts and wait for the end of them all. What is told is why it did not come."""
         self._hearing = hearing
         hearing.sent = time.monotonic()
+        sent = True
         try:
             self._pipe.send(text, deadline=deadline)
         except TimeoutError:
@@ -257,18 +258,22 @@ class _Line:
             self.close()
             return late
         except OSError:
-            pass  # gone: both streams end, and then it can be told why
+            sent = False  # gone: both streams end, and then it can be told why
         with self._changed:
             self._changed.wait_for(lambda: self._settled(hearing), max(0.0, deadline - time.monotonic()))
             hearing.leave()
-        if hearing.over:
-            return ""
+        return "" if hearing.over else self._trouble(hearing, late=late if sent else "")
+
+    def _trouble(self, hearing: _Hearing, *, late: str) -> str:
         if self._closed:
             return "the shell was closed"
-        if hearing.size > self._limit:
-            self.close()
-            return f"more than {self._limit} bytes came"
-        return self._pipe.ended() if self._ended == len(self._readers) else late
+        if self._ended == len(self._readers) and hearing.size <= self._limit:
+            return self._pipe.ended()
+        if late and hearing.size <= self._limit:
+            return late
+        # Nothing more can be made of it.
+        self.close()
+        return f"more than {self._limit} bytes came" if late else "the script could not be sent"
 
     def _settled(self, hearing: _Hearing) -> bool:
         return hearing.over or self._ended == len(self._readers) or hearing.size > self._limit

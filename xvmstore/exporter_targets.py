@@ -68,8 +68,8 @@ def _asked(config: Config, node: Node) -> tuple[tuple[Collector, ...], tuple[Col
         quick: Sequence[Collector] = (
             arc.arc_linux(),
             kernel_io.pool_states(),
-            kernel_io.volume_counts(node.base),
-            kernel_io.volume_io(node.base),
+            kernel_io.volume_counts(node.base, keep=keep),
+            kernel_io.volume_io(node.base, keep=keep),
             *luns.luns_lio(node.base),
             lio_io.lio_io(),
         )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from exporters import catalogue
 from exporters.exposition import Sheet, counter, gauge, histogram, labelled, render
 
 PARSERS: tuple[Any, ...] = (read_text, read_openmetrics)
@@ -100,3 +101,13 @@ def test_no_room_costs_whole_metrics() -> None:
     room = Sheet()
     assert {"xvmstore_size_bytes": 2, "xvmstore_wait_seconds": 2, "xvmstore_state": 2} == room.add(sheet(), room=1)
     assert 1 == len(room)
+
+
+def test_every_metric_there_is_gets_the_label() -> None:
+    """Whatever it is called: two machines' files in one directory must not have the same series."""
+    found = Sheet()
+    for metric in catalogue.METRICS:
+        found.put(metric, 1, *("x" for _ in metric.labels))
+    lines = [line for line in render(found, also='machine="san1"').decode().splitlines() if line[0] != "#"]
+    assert len(catalogue.METRICS) == len(lines)
+    assert [] == [line for line in lines if '{machine="san1"' not in line]

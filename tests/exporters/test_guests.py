@@ -241,7 +241,6 @@ def test_the_program_that_reads_the_maps(tmp_path: Path) -> None:
     (folder / "abc").write_text("volume=web1/root\nsecret=target=volume\nown_secret=x\nlun=0\n")
     found = run(replaced, tmp_path, {})
 
-    assert missing.returncode != 0
-    assert any(words in missing.stderr for words in asked.absent)
+    assert (0, "") == (missing.returncode, missing.stdout)
     assert (0, "") == (empty.returncode, empty.stdout)
     assert (0, f"{folder}/abc:volume=web1/root\n{folder}/abc:lun=0\n") == (found.returncode, found.stdout)

@@ -179,7 +179,7 @@ def test_a_base_that_is_not_there() -> None:
     sheet = emitted(NEW, "")
 
     assert (0, []) == (len(sheet), sheet.complaints)
-    assert ("dataset does not exist",) == NEW.queries[0].absent
+    assert ("cannot open 'tank/xvm': dataset does not exist",) == NEW.queries[0].absent
 
 
 def test_what_an_lu_on_it_should_have() -> None:

@@ -299,3 +299,42 @@ def test_two_at_a_time(illumos: LiveNode, scraper: Make) -> None:
         thread.join()
     assert 1 == len({id(sheet) for sheet in found})
     assert 5 == len(found)
+
+
+def test_a_pool_that_hangs_during_the_listing(illumos: LiveNode, scraper: Make, guest: str) -> None:
+    """One zfs of each kind may hang then; the machine is still up, and what runs neither is told."""
+    illumos.xvm("volume", "create", f"{guest}/root", "--size", "1G")
+    one = scraper(illumos, slow_every=0.1, slow_timeout=1.5)
+    illumos.faults(HANG.format("zfs list*volume,snapshot*"))
+    assert set() == scrape(one).ill()
+    time.sleep(0.3)
+    illumos.faults(HANG.format("zfs list*volume,snapshot*") + HANG.format("zpool list -Hp*"))
+    for _ in range(4):
+        found = scrape(one, budget=1.5)
+        assert 1.0 == found.get("up")
+        assert {"node", "luns", "targets"} <= found.well()
+        assert {"pools", "volumes"} <= found.ill()
+    illumos.faults("")
+    eventually(one, lambda seen: not seen.ill())
+
+
+def test_no_thread_to_be_had(illumos: LiveNode, scraper: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has run out of them: this scrape fails, and the next one does not."""
+    one = scraper(illumos)
+
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", start)
+        assert 0.0 == Samples(one.scrape(budget=2)).get("up")
+    assert 1.0 == scrape(one).get("up")
+
+
+def test_a_short_scrape_after_a_long_one(illumos: LiveNode, scraper: Make) -> None:
+    """What a long one kept for making text is not taken from a short one."""
+    one = scraper(illumos)
+    scrape(one)
+    one._margin = 5.0
+    assert 1.0 == scrape(one, budget=1).get("up")
+    assert 0 == one.failures

@@ -1,6 +1,7 @@
 """``xvmstore exporter``: metrics for Prometheus."""
 
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def serve(app: App, listen: tuple[str, ...]) -> None:
     from xvmstore import config
     from xvmstore.exporter_targets import targets
 
+    # Until it can be answered: a service manager may be quick to ask for what is read anyway now.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if app.verbosity == 0:
         logging.basicConfig(stream=sys.stderr, format="%(message)s")
         logging.getLogger("xvmstore").setLevel(logging.INFO)
