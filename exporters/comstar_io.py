@@ -152,9 +152,7 @@ def _read(stats: Stats) -> _Row | None:
     try:
         counts = stats["reads"], stats["writes"], stats["nread"], stats["nwritten"]
         now = stats["wcnt"], stats["rcnt"]
-        last, looked = max(float(stats["rlastupdate"]), float(stats["wlastupdate"])), float(stats["snaptime"])
-        # Nanoseconds since 2013, seconds before: no queue changed after it was looked at.
-        scale = 1e9 if last > looked + 1 else 1.0
+        scale = kstat.time_scale(stats)
         times = float(stats["wlentime"]) / scale, float(stats["rlentime"]) / scale
     except (KeyError, ValueError):
         return None

@@ -252,9 +252,7 @@ def _emit_pool_io(sheet: Sheet, text: str) -> None:
     """
     for (_, _, name), values in kstat.parse(text).items():
         try:
-            # Nanoseconds since 2013, seconds before: no queue changed after it was looked at.
-            last = max(float(values["rlastupdate"]), float(values["wlastupdate"]))
-            scale = 1e9 if last > float(values["snaptime"]) + 1 else 1.0
+            scale = kstat.time_scale(values)
         except (KeyError, ValueError):
             sheet.complain(f"kstat zfs:0:{name} has no times")
             continue

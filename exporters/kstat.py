@@ -1,6 +1,6 @@
 """The reader of ``kstat -p``. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 Name = tuple[str, str, str]
 
@@ -37,3 +37,12 @@ def _name(text: str) -> Name:
     module, _, rest = text.partition(":")
     instance, _, name = rest.partition(":")
     return module, instance, name
+
+
+def time_scale(values: Mapping[str, str]) -> float:
+    """What the times of a KSTAT_IO are divided by to be seconds: nanoseconds since 2013, seconds before.
+
+    No queue changed after it was looked at. Raises KeyError, ValueError for what is no KSTAT_IO.
+    """
+    last = max(float(values["rlastupdate"]), float(values["wlastupdate"]))
+    return 1e9 if last > float(values["snaptime"]) + 1 else 1.0
