@@ -141,7 +141,7 @@ class Scraper:
 
     @property
     def opened(self) -> int:
-        """How many shells were opened there so far; two are enough as long as nothing is lost."""
+        """How many shells were opened there so far; three are enough as long as nothing is lost."""
         return self._link.opened
 
     def scrape(self, *, budget: float) -> Sheet:

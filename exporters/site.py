@@ -16,7 +16,7 @@ BUILD = gauge("build_info", "1: which version this exporter is.", "version", sou
 IN_FLIGHT = gauge("probes_in_flight", "Probes of targets that are being answered now.", source=_OURS)
 OPENED = counter(
     "ssh_connects_total",
-    "Shells opened on a target; two are enough as long as no connection is lost.",
+    "Shells opened on a target; three are enough as long as no connection is lost.",
     "target",
     source=_OURS,
 )
