@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from exporters import kstat
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge
-from exporters.volumes import is_number
+from exporters.printed import is_number
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 

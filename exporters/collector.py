@@ -18,7 +18,7 @@ class Collector:
     name         the value of the label ``collector``
     queries      each with ``str`` as its reader: what was printed goes to ``emit``
     emit         ``emit(sheet, *texts)``
-    pool_bound   it runs zfs or zpool, which may hang: asked last, and never while another of these runs
+    pool_bound   it runs zfs or zpool, which may hang: asked last, and not while another scrape's still runs
     unsupported  words on stderr which mean that this node cannot tell: no failure
     needs        another collector whose first text ``emit`` gets after its own; "" in its place if that one failed
     """

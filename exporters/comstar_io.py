@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from exporters import kstat, luns
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge, labelled
-from exporters.luns import is_guid
-from exporters.volumes import is_number
+from exporters.printed import are_numbers, is_guid
 from remote.script import Query
 
 _TRANSFERS = (
@@ -156,7 +155,7 @@ def _read(stats: Stats) -> _Row | None:
         times = float(stats["wlentime"]) / scale, float(stats["rlentime"]) / scale
     except (KeyError, ValueError):
         return None
-    if not all(map(is_number, counts + now)):
+    if not are_numbers(counts + now):
         return None
     if not (0 <= times[0] < _ENDLESS and 0 <= times[1] < _ENDLESS):
         return None

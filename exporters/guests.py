@@ -9,8 +9,7 @@ from dom0.toolstack import Domain, Toolstack
 from dom0.xenstore import Vbd
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge, labelled
-from exporters.luns import is_guid
-from exporters.volumes import is_number
+from exporters.printed import is_guid, is_number
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 

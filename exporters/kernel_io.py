@@ -10,8 +10,9 @@ from exporters import kstat
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge, labelled
 from exporters.pools import STATES
+from exporters.printed import are_numbers, is_number
 from exporters.vdevs import state_of
-from exporters.volumes import Keep, everything, is_number, name_below, pool_of
+from exporters.volumes import Keep, everything, name_below, pool_of
 from remote.script import Query
 
 _POOL, _VOLUME = ("pool",), ("pool", "volume")
@@ -173,7 +174,7 @@ def _emit_counts(sheet: Sheet, base: str, text: str, *, keep: Keep) -> None:
     for line in text.split("\n"):
         *values, name = line.split("\t")
         volume = name_below(base, name)
-        if len(values) != 4 or not name or not all(map(is_number, values)):
+        if len(values) != 4 or not name or not are_numbers(values):
             if line:
                 sheet.complain(f"objset: {line!a}")
         # A guest's own dataset is none, nor what a rollback put aside.
@@ -220,7 +221,7 @@ def _emit_io(sheet: Sheet, base: str, text: str, *, keep: Keep) -> None:
         volume = volumes.get(words[2]) if len(words) > 2 else None
         if volume is None or not keep(volume):
             continue
-        if len(words) < 12 or not all(map(is_number, words[3:12])):
+        if len(words) < 12 or not are_numbers(words[3:12]):
             sheet.complain(f"/proc/diskstats: {line!a}")
             continue
         at = labelled(_VOLUME, (pool, volume))

@@ -14,6 +14,7 @@ from itertools import accumulate
 
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, histogram, labelled
+from exporters.printed import are_numbers
 from exporters.vdevs import Place, statuses, tree
 from remote.errors import UnexpectedOutput
 from remote.script import Query
@@ -163,7 +164,7 @@ def parse(text: str) -> list[Block]:
 
 def _counts(rows: Sequence[Sequence[str]]) -> list[list[int]]:
     for row in rows:
-        if not all(text.isdecimal() and text.isascii() for text in row):
+        if not are_numbers(row):
             raise UnexpectedOutput("zpool iostat", "\t".join(row), "numbers")
     return [[int(text) for text in column] for column in list(zip(*rows, strict=True))[1:]]
 

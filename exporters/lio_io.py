@@ -9,8 +9,8 @@ from collections import defaultdict
 from exporters import luns
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, labelled
-from exporters.luns import lio_guid
-from exporters.volumes import is_number
+from exporters.printed import are_numbers
+from iscsi.lio_rows import guid_of
 from remote.script import Query
 
 COMMANDS = counter(
@@ -62,7 +62,7 @@ def _emit(sheet: Sheet, text: str) -> None:
                 serials[unit] = serial
             case ["link", place, unit]:
                 behind[place] = unit.rpartition("/core/")[2]
-            case ["lun", place, *numbers] if len(numbers) == 3 and all(map(is_number, numbers)):
+            case ["lun", place, *numbers] if len(numbers) == 3 and are_numbers(numbers):
                 counted[place] = numbers[0], numbers[1], numbers[2]
             case _ if line:
                 sheet.complain(f"LIO's statistics have {line!a}")
@@ -80,6 +80,6 @@ def _emit_sums(sheet: Sheet, counted: dict[str, tuple[str, str, str]], serials: 
             total[2] += int(put)
     columns = sheet.column(COMMANDS), sheet.column(luns.READ), sheet.column(luns.WRITTEN)
     for serial, (commands_, got_, put_) in sums.items():
-        label = labelled(("lun",), (lio_guid(serial),))
+        label = labelled(("lun",), (guid_of(serial),))
         for column, value in zip(columns, (commands_, got_ * _MIB, put_ * _MIB), strict=True):
             column[label] = str(value)

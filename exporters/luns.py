@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from exporters import volumes
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge, labelled
-from exporters.volumes import is_number, name_below, pool_of
+from exporters.printed import are_numbers, is_guid, is_number, split
+from exporters.volumes import name_below, pool_of
 from iscsi import lio_look
+from iscsi.lio_rows import FIELDS, guid_of
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 
@@ -93,7 +95,6 @@ METRICS: tuple[Metric, ...] = (
 )
 
 _NOT_SET = frozenset({"not set", "-", ""})
-_HEX = frozenset("0123456789ABCDEF")
 
 
 def luns_comstar(base: str, *, exact: bool, head: int) -> tuple[Collector, ...]:
@@ -134,11 +135,6 @@ def luns_lio(base: str) -> tuple[Collector, ...]:
     return (Collector("luns", (Query(lio_look.look(), str),), emit, needs="volumes"),)
 
 
-def is_guid(text: str) -> bool:
-    """32 hexadecimal digits, upper case."""
-    return len(text) == 32 and _HEX.issuperset(text)
-
-
 # An LU by GUID: "state", "dataset", and what else is known of it.
 _Lus = dict[str, dict[str, str]]
 
@@ -175,8 +171,8 @@ def _blocks(sheet: Sheet, text: str, head: str, *, command: str) -> Iterator[tup
         Operational Status: Online
     """
     start = f"{head}: "
-    first, *blocks = f"\n{text}".split(f"\n{start}")
-    if first.strip():
+    blocks = split(f"\n{text}", f"\n{start}")
+    if (first := next(blocks)).strip():
         sheet.complain(f"{command} printed {first.strip()[:200]!a}, not a line {start}NAME")
     # The same few labels come ten thousand times: "" for one further in.
     known: dict[str, str] = {}
@@ -209,25 +205,28 @@ def _lus(sheet: Sheet, text: str) -> _Lus:
     for name, facts in _blocks(sheet, text, "LU Name", command="stmfadm list-lu -v"):
         guid = name.upper()
         numbers = {key: facts[label] for key, label in _NUMBERS.items() if facts.get(label, "-") not in _NOT_SET}
-        if not is_guid(guid) or not all(is_number(number) for number in numbers.values()):
+        if not is_guid(guid) or not are_numbers((*numbers.values(),)):
             sheet.complain(f"stmfadm list-lu -v: {name!a} should be a GUID, and {numbers} numbers")
             continue
         cache = {"enabled": "on", "disabled": "off"}.get(facts.get("writeback cache", "").lower(), "")
-        texts = {"provider": facts.get("provider name", ""), "serial": facts.get("serial num", "")}
         lu = {"state": facts["operational status"], "write_cache": cache, **numbers}
-        lu |= {key: "" if value in _NOT_SET else value for key, value in texts.items()}
-        found[guid] = lu | _on_zvol(facts.get("data file", ""))
+        for key, label in _TEXTS.items():
+            lu[key] = "" if (value := facts.get(label, "")) in _NOT_SET else value
+        lu["dataset"] = _on_zvol(facts.get("data file", ""))
+        found[guid] = lu
     return found
 
 
 _NUMBERS = {"size": "size", "block_size": "block size", "views": "view entry count"}
+_TEXTS = {"provider": "provider name", "serial": "serial num"}
 
 
-def _on_zvol(path: str) -> dict[str, str]:
+def _on_zvol(path: str) -> str:
+    """The dataset of a zvol's device; "" for any other file."""
     for place in ("/dev/zvol/rdsk/", "/dev/zvol/dsk/"):
         if path.startswith(place):
-            return {"dataset": path.removeprefix(place)}
-    return {}
+            return path.removeprefix(place)
+    return ""
 
 
 def _add_sbdadm(sheet: Sheet, text: str, found: _Lus) -> None:
@@ -243,7 +242,7 @@ def _add_sbdadm(sheet: Sheet, text: str, found: _Lus) -> None:
         if len(words) != 3 or not is_guid(words[0].upper()) or not is_number(words[1]):
             sheet.complain(f"sbdadm list-lu printed {line!a}, not GUID, size and source")
         elif words[0].upper() in found:
-            found[words[0].upper()].update(size=words[1], **_on_zvol(words[2]))
+            found[words[0].upper()].update(size=words[1], dataset=_on_zvol(words[2]))
 
 
 def _emit_comstar_targets(sheet: Sheet, said: str, setups: str) -> None:
@@ -253,7 +252,7 @@ def _emit_comstar_targets(sheet: Sheet, said: str, setups: str) -> None:
         Sessions          : 1
     """
     auths = _auths(sheet, setups)
-    online, sessions = sheet.column(TARGET_ONLINE), sheet.column(SESSIONS)
+    online, sessions, infos = sheet.column(TARGET_ONLINE), sheet.column(SESSIONS), sheet.column(TARGET_INFO)
     for name, facts in _blocks(sheet, said, "Target", command="stmfadm list-target -v"):
         label = labelled(SESSIONS.labels, (name,))
         online[label] = "1" if facts["operational status"].lower() == "online" else "0"
@@ -262,7 +261,8 @@ def _emit_comstar_targets(sheet: Sheet, said: str, setups: str) -> None:
         else:
             sheet.complain(f"stmfadm list-target -v: no number of sessions of {name}")
         alias = facts.get("alias", "")
-        sheet.put(TARGET_INFO, 1, name, "" if alias in _NOT_SET else alias, auths.get(name, ""))
+        told = "" if alias in _NOT_SET else alias, auths.get(name, "")
+        infos[labelled(TARGET_INFO.labels, (name, *told))] = "1"
 
 
 def _auths(sheet: Sheet, text: str) -> dict[str, str]:
@@ -287,8 +287,6 @@ def _auths(sheet: Sheet, text: str) -> dict[str, str]:
 
 # -- LIO ---------------------------------------------------------------------------------------------------------------
 
-_FIELDS = {"unit": 7, "target": 5, "portal": 2, "lun": 3, "view": 6, "session": 3}
-
 
 def _lio_rows(sheet: Sheet, text: str) -> Mapping[str, Sequence[list[str]]]:
     """Read what ``lio_look.look`` prints, by kind of row; "-" is nothing.
@@ -296,22 +294,16 @@ def _lio_rows(sheet: Sheet, text: str) -> Mapping[str, Sequence[list[str]]]:
     unit	xvm-30ec64e0b007bae9d097d7a1b	iblock	30ec64e0b007bae9d097d7a1b	1	21474836480	0	/dev/zvol/tank/x
     view	iqn.2026-11.org.xvmstore:web1	iqn.1993-08.org.debian:01:ab	0	xvm-30ec64e0b007bae9d097d7a1b	0	xen1
     """
-    rows: dict[str, list[list[str]]] = {kind: [] for kind in _FIELDS}
+    rows: dict[str, list[list[str]]] = {kind: [] for kind in FIELDS}
     for line in text.split("\n"):
         kind, *values = line.split("\t")
-        if _FIELDS.get(kind) == len(values):
+        if len(FIELDS.get(kind, ())) == len(values) > 0:
             rows[kind].append(["" if one == "-" else one for one in values])
         elif line:
-            sheet.complain(f"LIO's listing has {line!a}, not a row of {', '.join(_FIELDS)}")
+            sheet.complain(f"LIO's listing has {line!a}, not a row of {', '.join(FIELDS)}")
     if text and not any(rows.values()):
-        raise UnexpectedOutput("lio-look", text[:200], f"rows of {', '.join(_FIELDS)}")
+        raise UnexpectedOutput("lio-look", text[:200], f"rows of {', '.join(FIELDS)}")
     return rows
-
-
-def lio_guid(serial: str) -> str:
-    """What LIO tells initiators (spc_gen_naa_6h_vendor_specific in target_core_spc.c)."""
-    digits = "".join(char for char in serial.lower() if char in "0123456789abcdef")
-    return f"6001405{digits[:25]:0<25}".upper()
 
 
 def _lio_lus(sheet: Sheet, rows: Mapping[str, Sequence[list[str]]]) -> _Lus:
@@ -331,7 +323,7 @@ def _lio_lus(sheet: Sheet, rows: Mapping[str, Sequence[list[str]]]) -> _Lus:
             lu["size"] = size
         if device.startswith("/dev/zvol/"):
             lu["dataset"] = device.removeprefix("/dev/zvol/").replace("+", " ")
-        found[lio_guid(serial)] = lu | {"views": str(views[name])}
+        found[guid_of(serial)] = lu | {"views": str(views[name])}
     return found
 
 

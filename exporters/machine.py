@@ -5,6 +5,7 @@ import time
 
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, gauge
+from exporters.printed import is_number
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 
@@ -67,7 +68,7 @@ def _emit(sheet: Sheet, text: str) -> None:
         sheet.put(TIME, _seconds(now))
     except ValueError:
         sheet.complain(f"date printed {now!a}")
-    if boot.isdecimal():
+    if is_number(boot):
         sheet.put(BOOT, int(boot))
     else:
         sheet.complain(f"no time of boot: {boot!a}")

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, gauge
+from exporters.printed import NOTHING
 from exporters.vdevs import state_of
 from remote.errors import UnexpectedOutput
 from remote.script import Query
-from storage.pool import printed_size
+from storage.pool import in_known_words, printed_size
 
 _SOURCE = "zpool list"
 STATES = ("online", "degraded", "faulted", "offline", "removed", "unavail", "suspended", "unknown")
@@ -91,26 +92,12 @@ _OLD = ("name", "size", "used", "available", "capacity", "health")
 # How many columns there are tells which were asked for.
 _COLUMNS = {len(columns): columns for columns in (_FEW, _SINCE_2014, _SINCE_2018)}
 
-# A column that zpool does not know is exit 2, before it has looked at any pool.
-_ASK = """\
-exec 3>&1
-options=$1
-shift
-for columns
-do
-    said=`$xvm_become zpool list $options -o $columns 2>&1 >&3`
-    r=$?
-    [ $r -eq 2 ] || break
-done
-[ -z "$said" ] || echo "$said" >&2
-exit $r
-"""
-
 
 def pools(expected: Sequence[str], *, exact: bool) -> Collector:
     """Every pool of the node; ``expected`` are those that should be there. ``exact``: ``zpool list`` knows -p."""
     forms = (_SINCE_2018, _SINCE_2014, _FEW) if exact else (_OLD, _FEW)
-    words = ("-Hp" if exact else "-H", *(",".join(columns) for columns in forms))
+    options = "-Hp" if exact else "-H"
+    argv = in_known_words("zpool-list", *(f"list {options} -o {','.join(columns)}" for columns in forms))
 
     def emit(sheet: Sheet, text: str) -> None:
         for name in dict.fromkeys(expected):
@@ -121,7 +108,7 @@ def pools(expected: Sequence[str], *, exact: bool) -> Collector:
             except (UnexpectedOutput, ValueError) as error:
                 sheet.complain(f"zpool list: {line!a}: {error}")
 
-    return Collector("pools", (Query(("sh", "-c", _ASK, "zpool-list", *words), str),), emit, pool_bound=True)
+    return Collector("pools", (Query(argv, str),), emit, pool_bound=True)
 
 
 def _emit(sheet: Sheet, line: str, *, exact: bool) -> None:
@@ -142,22 +129,21 @@ def _emit(sheet: Sheet, line: str, *, exact: bool) -> None:
     sheet.one_of(HEALTH, STATES, state_of(sheet, STATES, row["health"], pool), pool)
     sheet.put(VALUES_EXACT, float(exact), pool)
     if "guid" in row:
-        told = ("" if row[column] in _NOTHING else row[column] for column in ("guid", "altroot"))
+        told = ("" if row[column] in NOTHING else row[column] for column in ("guid", "altroot"))
         sheet.put(INFO, 1, pool, *told)
 
 
-_NOTHING = frozenset({"-", "none", ""})
 _Read = Callable[[str, str], float | None]
 
 
 def _size(text: str, line: str) -> float | None:
-    return None if text in _NOTHING else printed_size(text, line)
+    return None if text in NOTHING else printed_size(text, line)
 
 
 def _ratio(text: str, line: str) -> float | None:
     """``1.00``, and ``1.00x`` without -p."""
     number = text.removesuffix("x")
-    if text in _NOTHING:
+    if text in NOTHING:
         return None
     if not number.replace(".", "", 1).isdecimal() or not number.isascii():
         raise UnexpectedOutput("zpool list", line, "a ratio")
@@ -171,7 +157,7 @@ def _percent(text: str, line: str) -> float | None:
 
 
 def _on(text: str, line: str) -> float | None:
-    if text in _NOTHING:
+    if text in NOTHING:
         return None
     if text not in {"on", "off"}:
         raise UnexpectedOutput("zpool list", line, "on or off")

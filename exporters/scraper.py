@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from exporters import health
 from exporters.collector import Collector
@@ -35,13 +35,6 @@ _LOCK_WAIT = 1
 _PORTALS = 2.0
 # Seconds kept for making text of the answer, at least; more where it took more the last time.
 _LEAST_MARGIN = 0.1
-
-
-class Link(Openable, Protocol):
-    """A connection to a machine, opened when it is needed."""
-
-    def close(self) -> None:
-        """Give it back; shells on it are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,7 @@ class Target:
 
     name: str
     kind: Literal["node", "dom0"]
-    link: Callable[[], Link]
+    link: Callable[[], Openable]
     fast: tuple[Collector, ...]
     slow: tuple[Collector, ...] = ()
     become: tuple[str, ...] = ()
@@ -84,7 +77,7 @@ class Stuck(XvmError):
 class _Counted:
     """A link that counts how often a shell was opened on it."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Openable) -> None:
         self._link = link
         self.opened = 0
 

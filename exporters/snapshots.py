@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, gauge, labelled
-from exporters.volumes import LABELS, NOTHING, Keep, everything, is_number, name_below, no_base, pool_of
+from exporters.printed import NOTHING, is_number, split
+from exporters.volumes import LABELS, Keep, everything, name_below, no_base, pool_of
 from remote.script import Query
 from storage import checkpoints, zvol
 
@@ -201,7 +202,7 @@ class _Listed:
                     self.marked.append(row)
 
     def _listing(self, text: str) -> Iterator[list[str]]:
-        for line in text.split("\n"):
+        for line in split(text):
             row = line.split("\t")
             if len(row) == len(_COLUMNS):
                 yield row

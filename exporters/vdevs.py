@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from exporters import scan
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, counter, gauge
+from exporters.printed import is_number
 from remote.errors import UnexpectedOutput
 from remote.script import Query
-from storage.pool import PoolStatus, Vdev, parse_status, per_pool
+from storage.pool import PoolStatus, Vdev, in_known_words, parse_status, per_pool
 
 _SOURCE = "zpool status"
 _LABELS = ("pool", "vdev")
@@ -72,23 +73,12 @@ METRICS: tuple[Metric, ...] = (
     CHECKPOINT_TIME,
 )
 
-# An option that zpool does not know is exit 2, before it has looked at any pool.
-_ASK = """\
-exec 3>&1
-for options in -ps -p ''; do
-    said=`$xvm_become zpool status $options 2>&1 >&3`
-    r=$?
-    [ $r -eq 2 ] || break
-done
-[ -z "$said" ] || echo "$said" >&2
-exit $r
-"""
 _ROLES = {"logs": "log", "spares": "spare"}
 
 
 def vdevs(*, exact: bool) -> Collector:
     """Of every pool. ``exact``: the release may know -p and -s; what it does not know is not used."""
-    argv = ("sh", "-c", _ASK, "zpool-status") if exact else ("zpool", "status")
+    argv = in_known_words("zpool-status", "status -ps", "status -p", "status") if exact else ("zpool", "status")
     return Collector("vdevs", (Query(argv, str),), _emit, pool_bound=True)
 
 
@@ -191,7 +181,7 @@ def _put_errors(sheet: Sheet, status: PoolStatus) -> None:
     count, found, _ = said.partition(" data errors, ")
     if said == "No known data errors":
         sheet.put(DATA_ERRORS, 0, status.name)
-    elif found and count.isascii() and count.isdecimal():
+    elif found and is_number(count):
         sheet.put(DATA_ERRORS, int(count), status.name)
     elif said and not said.startswith("List of errors unavailable"):
         sheet.complain(f"{status.name}: zpool status says {said!a} of lost data")

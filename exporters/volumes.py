@@ -3,12 +3,12 @@
 One listing a scrape, in columns; of a release whose ``zfs list`` knows no -p, one ``zfs get``.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from exporters.collector import Collector
 from exporters.exposition import Metric, Sheet, gauge, labelled
+from exporters.printed import NOTHING, are_numbers, is_guid, is_number
 from remote.script import Query
 from storage import zvol
 
@@ -124,9 +124,7 @@ _COLUMNS = (
 )
 _AT = {name: place for place, name in enumerate(_COLUMNS)}
 _SINCE_2010 = {"logicalused", "written", "sync"}
-NOTHING = frozenset({"-", "none", ""})
 _UNFINISHED = {zvol.MAKING: "1", zvol.DESTROYING: "1", zvol.ROLLING_BACK: "1", zvol.READY: "0"}
-_GUID = re.compile(r"[0-9A-F]{32}\Z")
 Keep = Callable[[str], bool]
 
 
@@ -166,11 +164,6 @@ def name_below(base: str, dataset: str) -> str:
 def pool_of(dataset: str) -> str:
     """The pool a dataset is in."""
     return dataset.partition("/")[0]
-
-
-def is_number(text: str) -> bool:
-    """Digits, and nothing that Python alone takes for one."""
-    return text.isascii() and text.isdecimal()
 
 
 def sizes(text: str, *, exact: bool, head: int) -> dict[str, int]:
@@ -229,7 +222,9 @@ def _sound(sheet: Sheet, text: str, *, exact: bool) -> Iterator[list[str]]:
     for row in _rows(text, exact=exact):
         if len(row) != len(_COLUMNS):
             sheet.complain(f"zfs printed {row}, not {len(_COLUMNS)} values of a volume")
-        elif bad := [one for one in row[1:9] if not (one.isascii() and one.isdecimal()) and one not in NOTHING]:
+        elif not are_numbers(row[1:9]) and (
+            bad := [one for one in row[1:9] if not is_number(one) and one not in NOTHING]
+        ):
             sheet.complain(f"{row[0]}: {bad} should be a number of bytes")
         else:
             yield row
@@ -287,11 +282,11 @@ def _luns(sheet: Sheet, guids: Sequence[str]) -> dict[str, str]:
     upper = {one: one.upper() for one in guids if one not in NOTHING}
     times = Counter(upper[one] for one in guids if one in upper)
     for guid, many in times.items():
-        if not _GUID.match(guid):
+        if not is_guid(guid):
             sheet.complain(f"{zvol.GUID} of a volume is {guid!a}, which is no GUID")
         elif many > 1:
             sheet.complain(f"{many} volumes say that the LU {guid} is theirs")
-    return {one: guid for one, guid in upper.items() if times[guid] == 1 and _GUID.match(guid)}
+    return {one: guid for one, guid in upper.items() if times[guid] == 1 and is_guid(guid)}
 
 
 def _thin(row: Sequence[str]) -> str:

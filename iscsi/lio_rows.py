@@ -8,7 +8,7 @@ from iscsi.model import Group, LogicalUnit, Session, Target, TargetSetup, View
 from remote.errors import UnexpectedOutput
 
 UNIT_FIELDS = ("name", "kind", "serial", "enabled", "size", "read_only", "device")
-_FIELDS = {
+FIELDS = {
     "unit": UNIT_FIELDS,
     "target": ("name", "tag", "enabled", "chap", "everybody"),
     "portal": ("target", "address"),
@@ -95,12 +95,12 @@ def parse_look(text: str) -> Rows:
     unit	xvm-30ec64e0b007bae9d097d7a1b	iblock	30ec64e0b007bae9d097d7a1b	1	21474836480	0	/dev/zvol/tank/x
     view	iqn.2026-11.org.xvmstore:web1	iqn.1993-08.org.debian:01:ab	0	xvm-30ec64e0b007bae9d097d7a1b	0	xen1
     """
-    rows: dict[str, list[dict[str, str | None]]] = {kind: [] for kind in _FIELDS}
+    rows: dict[str, list[dict[str, str | None]]] = {kind: [] for kind in FIELDS}
     for line in text.splitlines():
         kind, *values = line.split("\t")
-        names = _FIELDS.get(kind, ())
+        names = FIELDS.get(kind, ())
         if not names or len(values) != len(names):
-            raise UnexpectedOutput(_COMMAND, line, f"a row of {', '.join(_FIELDS)}")
+            raise UnexpectedOutput(_COMMAND, line, f"a row of {', '.join(FIELDS)}")
         rows[kind].append({name: None if value == "-" else value for name, value in zip(names, values, strict=True)})
     return _rows(rows)
 
@@ -119,11 +119,15 @@ def _rows(rows: dict[str, list[dict[str, str | None]]]) -> Rows:
     )
 
 
+def guid_of(serial: str) -> str:
+    """What LIO tells initiators of a unit serial number (spc_gen_naa_6h_vendor_specific in target_core_spc.c)."""
+    digits = re.sub("[^0-9a-f]", "", serial.lower())
+    return f"6001405{digits[:25]:0<25}".upper()
+
+
 def _unit(row: dict[str, str | None]) -> LogicalUnit:
-    """Its GUID is what LIO tells initiators (spc_gen_naa_6h_vendor_specific in target_core_spc.c)."""
-    digits = re.sub("[^0-9a-f]", "", (row["serial"] or "").lower())
     return LogicalUnit(
-        guid=f"6001405{digits[:25]:0<25}".upper(),
+        guid=guid_of(row["serial"] or ""),
         state="Online" if _flag(row, "enabled") else "Offline",
         alias=_text(row, "name"),
         path=row["device"],

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from remote.errors import UnexpectedOutput
-from remote.script import Query
+from remote.script import Argv, Query
 
 NO_POOLS = "no pools available"
 _NEW = ("name", "size", "allocated", "free", "capacity", "health")
@@ -105,6 +105,25 @@ def _pool(line: str, *, exact: bool) -> Pool:
     percent = printed_size(capacity.removesuffix("%"), line)
     sizes = [printed_size(text, line) for text in (size, allocated, free)]
     return Pool(name, sizes[0], sizes[1], sizes[2], percent, health, exact)
+
+
+# What zpool does not know is exit 2, before it has looked at any pool. Each form is words with blanks between them.
+_IN_KNOWN_WORDS = """\
+exec 3>&1
+for form
+do
+    said=`$xvm_become zpool $form 2>&1 >&3`
+    r=$?
+    [ $r -eq 2 ] || break
+done
+[ -z "$said" ] || echo "$said" >&2
+exit $r
+"""
+
+
+def in_known_words(name: str, *forms: str) -> Argv:
+    """Runs zpool in the first of these forms that it knows; releases differ in options and columns."""
+    return ("sh", "-c", _IN_KNOWN_WORDS, name, *forms)
 
 
 def printed_size(text: str, line: str, *, command: str = "zpool list") -> int | None:
