@@ -2,10 +2,12 @@
 
     .venv/bin/python -m benchmarks.scrape [VOLUMES ...]
 
-Each size has an embedded node and an exporter process of its own. For the median of some warm scrapes it tells
+Each size is measured twice: zvols alone, and every one exported as a LUN of a target of its own, which is eight times
+the text. Each time with an embedded node and an exporter process of its own. For the median of some warm scrapes it
+tells
 
     node     seconds the node took to answer, from the first to the last word of each collector (emulated commands)
-    cpu      seconds of our own CPU, packing included; "added" is what is more than at the smallest size
+    cpu      seconds of our own CPU, packing included; "added" is what is more than for the first line
     wall     seconds until the answer was there
     snapshots  the same of the slow collector, which is asked every five minutes
     peak     resident memory of the exporter process at its highest, in MiB
@@ -130,7 +132,7 @@ def renderers(samples: int = 50_000) -> float:
 
 
 @contextmanager
-def seeded(directory: Path, volumes: int) -> Iterator[Path]:
+def seeded(directory: Path, volumes: int, *, exported: int) -> Iterator[Path]:
     """A running embedded node with so many volumes; gives its configuration."""
     argv = [sys.executable, "-m", "xvmstore", "embedded", "start", "--dir", str(directory)]
     for again in (False, True):
@@ -142,7 +144,7 @@ def seeded(directory: Path, volumes: int) -> Iterator[Path]:
             finally:
                 process.terminate()
         if not again:
-            seed(directory, "illumos", volumes=volumes, snapshots=SNAPSHOTS, exported=volumes)
+            seed(directory, "illumos", volumes=volumes, snapshots=SNAPSHOTS, exported=exported)
 
 
 def main() -> None:
@@ -151,16 +153,20 @@ def main() -> None:
         print(json.dumps(measured(Path(sys.argv[2]))))
         return
     sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
-    print("volumes  series  received      text    packed    node     cpu   added    wall  snapshots(cpu)      peak")
+    print(
+        "volumes   LUNs  series  received      text    packed    node     cpu   added    wall  snapshots(cpu)      peak"
+    )
     base = None
-    for volumes in sizes:
-        with tempfile.TemporaryDirectory() as folder, seeded(Path(folder) / "node", volumes) as path:
+    for volumes, exported in [(size, luns) for luns in (0, 1) for size in sizes]:
+        luns = volumes * exported
+        with tempfile.TemporaryDirectory() as folder, seeded(Path(folder) / "node", volumes, exported=luns) as path:
             argv = [sys.executable, "-m", "benchmarks.scrape", "--measure", str(path)]
             found = json.loads(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
         base = found["cpu"] if base is None else base
         print(
-            f"{volumes:7d} {found['series']:7.0f} {found['received'] / 1e6:6.2f} MB {found['text'] / 1e6:6.2f} MB "
-            f"{found['packed'] / 1e6:6.2f} MB {found['node']:6.2f}s {found['cpu']:6.3f}s {found['cpu'] - base:6.3f}s "
+            f"{volumes:7d} {luns:6d} {found['series']:7.0f} {found['received'] / 1e6:6.2f} MB "
+            f"{found['text'] / 1e6:6.2f} MB {found['packed'] / 1e6:6.2f} MB "
+            f"{found['node']:6.2f}s {found['cpu']:6.3f}s {found['cpu'] - base:6.3f}s "
             f"{found['wall']:6.2f}s {found['slow']:7.2f}s({found['slow_cpu']:.2f}s) {found['peak']:6.1f}MiB"
         )
     print(f"prometheus-client takes {renderers():.1f} times as long to make text of the same samples")
