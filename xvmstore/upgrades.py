@@ -304,7 +304,14 @@ def _found(node: StorageNode, machine: GuestMachine, say: Callable[[str], None])
     if state.missing or state.journal.rollback:
         # The rollback goes first; what it finds written down is still the other run's.
         return words[0], replace(course, token=words[3])
-    course.enter(words[0], was=journal.upgrade)
+    try:
+        course.enter(words[0], was=journal.upgrade)
+    except Refused:
+        # A script whose connection dropped goes on by itself: what it wrote meanwhile is still the run that was seen.
+        now = guest_state.look(node, machine.name).journal.upgrade.split()
+        if now == words or now[3:] != words[3:]:
+            raise
+        return _found(node, machine, say)
     return words[0], course
 
 

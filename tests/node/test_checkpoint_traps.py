@@ -8,7 +8,9 @@ import pytest
 
 from remote.errors import InUse, NotFound, Refused, XvmError
 from tests.node.live import LiveNode
-from xvmstore import Site
+from xvmstore import Site, upgrades
+from xvmstore.guest_state import GuestState
+from xvmstore.nodes import StorageNode
 
 pytestmark = pytest.mark.node
 
@@ -201,6 +203,30 @@ def test_two_that_go_on_with_one_upgrade(site: Site, guest: str) -> None:
         site.upgrades.upgrade(guest, command)
     (found,) = site.checkpoints.state(guest).checkpoints
     assert ("rolled back", "") == (found.outcome, site.checkpoints.state(guest).journal.upgrade)
+
+
+def test_what_a_cut_off_script_still_writes(
+    illumos: LiveNode, site: Site, guest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on after its connection dropped: a --resume that read the phase before goes on from the one after."""
+    made(site, guest)
+    upgrade = lambda: site.upgrades.upgrade(guest, ("false",))  # noqa: E731
+    cut(illumos, "zfs set org.xvmstore:upgrade=starting*", upgrade, when="before")
+    looked, seen = upgrades.guest_state.look, []
+
+    def look(node: StorageNode, name: str) -> GuestState:
+        state = looked(node, name)
+        if not seen:
+            seen.append(state.journal.upgrade)
+            later = state.journal.upgrade.replace("rolling-back", "starting")
+            illumos.on_node("zfs", "set", f"org.xvmstore:upgrade={later}", f"tank/xvm/{guest}")
+        return state
+
+    illumos.on_node("zfs", "inherit", "org.xvmstore:rollback", f"tank/xvm/{guest}")
+    monkeypatch.setattr(upgrades.guest_state, "look", look)
+    assert "rolled back" == site.upgrades.resume(guest).outcome
+    assert seen[0].startswith("rolling-back ")
+    assert "" == site.checkpoints.state(guest).journal.upgrade
 
 
 def test_a_full_pool(illumos: LiveNode, site: Site, guest: str) -> None:

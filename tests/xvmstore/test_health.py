@@ -47,11 +47,16 @@ def listening(serve: Callable[[socket.socket], object], family: socket.AddressFa
                 except OSError:
                     return
 
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         try:
             yield server.getsockname()[1]
         finally:
             server.shutdown(socket.SHUT_RDWR)
+            for connection in held:
+                connection.close()
+            # A connection it is just accepting is closed too, or it is said to be forgotten in some later test.
+            accepting.join(10)
             for connection in held:
                 connection.close()
 
