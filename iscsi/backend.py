@@ -5,11 +5,12 @@ All of it is pure: steps and queries go out, facts come in; ``xvmstore`` runs th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from iscsi.model import Check, Group, LogicalUnit, Target, TargetLayout, TargetSetup, View
 from remote.host import Answer
 from remote.script import Query, Secret, Step, Word
+from storage.zvol import Resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +88,42 @@ class Needs:
     dom0s: Mapping[str, Access]
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a target program can do and what it leaves to us, on a family of releases.
+
+    layouts       which of the two it can do
+    largest_lun   the highest LUN it takes, and brings back at boot
+    options       configuration keys that not every program has, and this one does
+    head          bytes at the start of a zvol that it keeps for itself
+    guid          who chooses an LU's GUID: we do; it does, and ``make`` and ``restore`` capture it as ``guid``;
+                  or it does later, at the first login
+    target        who chooses the target's name: we do; or it does, and ``make``, ``restore`` and ``resize`` capture it
+                  as ``target``
+    keeps_views   an LU may go and come back, and whoever saw it sees it again
+    masks         what is withdrawn stays as an LU that nobody sees, and holds its zvol open; ``suspend`` lets go of it
+    grows_in_use  an LU may change its size while somebody is logged in
+    zvol          properties that a new zvol must have, so that nobody but us exports it
+    """
+
+    layouts: tuple[TargetLayout, ...]
+    largest_lun: int
+    options: frozenset[str] = frozenset()
+    head: int = 0
+    guid: Literal["ours", "its", "later"] = "ours"
+    target: Literal["ours", "its"] = "ours"
+    keeps_views: bool = True
+    masks: bool = False
+    grows_in_use: bool = True
+    zvol: tuple[tuple[str, str], ...] = ()
+
+
 class Backend(Protocol):
     """A target program, on a family of releases."""
 
     @property
-    def head(self) -> int:
-        """Bytes at the start of a zvol that the program keeps for itself."""
-
-    @property
-    def chooses_guid(self) -> bool:
-        """The program picks the GUID; ``make`` and ``restore`` capture it as ``guid``."""
-
-    @property
-    def layouts(self) -> tuple[TargetLayout, ...]:
-        """Which of the two layouts it can do."""
-
-    @property
-    def largest_lun(self) -> int:
-        """The highest LUN the program takes, and brings back at boot."""
-
-    @property
-    def options(self) -> frozenset[str]:
-        """Configuration keys that not every program has, and this one does."""
+    def traits(self) -> Traits:
+        """What it can do."""
 
     def device(self, dataset: str) -> str:
         """The path of a zvol's device, as the program takes and lists it."""
@@ -149,14 +164,14 @@ class Backend(Protocol):
     def logged_in(self, said: str) -> tuple[str, ...]:
         """The initiators named in what a check of ``not_in_use`` printed."""
 
-    def withdraw(self, export: Export) -> tuple[Step, ...]:
-        """Take views, LU and, unless shared, the target away. The data stays."""
+    def withdraw(self, export: Export, *, forever: bool) -> tuple[Step, ...]:
+        """Take views, LU and, unless shared, the target away. The data stays. ``forever``: the zvol goes next."""
 
     def withdraw_from(self, export: Export, access: Access) -> tuple[Step, ...]:
         """Take the volume away from one dom0 only."""
 
-    def resize(self, export: Export) -> tuple[Step, ...]:
-        """Tell the LU the size its zvol has now, and check that it listened."""
+    def resize(self, export: Export, volsize: Resize) -> tuple[Step, ...]:
+        """Give the zvol another size, tell the LU, and check that it listened. No LU is ever larger than its zvol."""
 
     def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:
         """Rename the zvol under an LU; ``export`` has the old dataset and alias."""

@@ -5,16 +5,17 @@ thing to come and the first to go.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iscsi import access, comstar_fitness, names, targets
-from iscsi.backend import Access, Everything, Export, Exported, Needs
-from iscsi.model import Check, TargetLayout
+from iscsi.backend import Access, Everything, Export, Exported, Needs, Traits
+from iscsi.model import Check
 from iscsi.units import SBDADM, STMFADM, Move, Unit, UnitTool
 from remote.host import Answer
 from remote.script import Query, Step, Word
 from storage import zvol
+from storage.zvol import Resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +23,7 @@ class Comstar:
     """COMSTAR with one of its two LU tools."""
 
     units: UnitTool
-    layouts: tuple[TargetLayout, ...]
-
-    @property
-    def head(self) -> int:
-        """64 KiB of metadata before b116, nothing since."""
-        return self.units.head
-
-    @property
-    def chooses_guid(self) -> bool:
-        """sbdadm picks the GUID."""
-        return not self.units.names
-
-    @property
-    def largest_lun(self) -> int:
-        """SCSI's own limit of flat addressing."""
-        return names.LARGEST_LUN
-
-    @property
-    def options(self) -> frozenset[str]:
-        """Groups of targets and portals are COMSTAR's."""
-        return frozenset({"target_group", "portal_group"})
+    traits: Traits
 
     def device(self, dataset: str) -> str:
         """The raw device."""
@@ -110,7 +91,7 @@ class Comstar:
         """The initiators of ``stmfadm list-target -v``."""
         return tuple(login.initiator for target in targets.parse_targets(said) for login in target.sessions)
 
-    def withdraw(self, export: Export) -> tuple[Step, ...]:
+    def withdraw(self, export: Export, *, forever: bool) -> tuple[Step, ...]:  # noqa: ARG002  the same either way
         """delete-lu takes the views with it, even when it then fails: a re-run finds what is left."""
         return (*self.units.delete(export.guid), *(() if export.shared else _remove_target(export)))
 
@@ -118,9 +99,9 @@ class Comstar:
         """Only the view goes; the LU stays registered."""
         return access.remove_view(export.guid, host_group=access_.host_group)
 
-    def resize(self, export: Export) -> tuple[Step, ...]:
-        """``export.size`` is the LU's new size: the zvol's less ``head``."""
-        return self.units.resize(zvol.raw_device(export.dataset), export.guid, export.size)
+    def resize(self, export: Export, volsize: Resize) -> tuple[Step, ...]:
+        """``export.size`` is the LU's new size: the zvol's less the head."""
+        return volsize.around(self.units.resize(zvol.raw_device(export.dataset), export.guid, export.size))
 
     def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:
         """A registered LU holds its zvol open and remembers its path: unregister, rename, register."""
@@ -157,7 +138,7 @@ class Comstar:
 
     def findings(self, needs: Needs, answers: Sequence[Answer[Any]]) -> tuple[Check, ...]:
         """See ``comstar_fitness``."""
-        return comstar_fitness.findings(needs, answers, maker="stmfadm" if self.units.names else "sbdadm")
+        return comstar_fitness.findings(needs, answers, maker=self.units.name)
 
     def prepare(self, needs: Needs) -> tuple[Step, ...]:
         """The services, and the portal group where one is named."""
@@ -203,6 +184,16 @@ def _view(export: Export, dom0: Access) -> Step:
     return access.add_view(export.guid, host_group=dom0.host_group, target_group=group, lun=export.lun)
 
 
-STMFADM_COMSTAR = Comstar(STMFADM, ("target-per-volume", "shared-target"))
-# Before b118 a target group could only be changed while all of STMF was offline.
-SBDADM_COMSTAR = Comstar(SBDADM, ("shared-target",))
+_GROUPS = frozenset({"target_group", "portal_group"})
+# Where iscsitgtd may be there as well, ZFS would export a new zvol to everybody by a property of its parent's.
+_NOT_SHARED = (("shareiscsi", "off"),)
+_MODERN = Traits(("target-per-volume", "shared-target"), names.LARGEST_LUN, _GROUPS)
+STMFADM_COMSTAR = Comstar(STMFADM, _MODERN)
+# b115 to b135: as today, and iscsitgtd was still there.
+B134_COMSTAR = Comstar(STMFADM, replace(_MODERN, zvol=_NOT_SHARED))
+# Before b118 a target group could only be changed while all of STMF was offline; before b116 an LU's metadata took the
+# first 64 KiB.
+SBDADM_COMSTAR = Comstar(
+    SBDADM,
+    Traits(("shared-target",), names.LARGEST_LUN, _GROUPS, head=65536, guid="its", keeps_views=False, zvol=_NOT_SHARED),
+)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iscsi import lio_fitness, lio_look, lio_programs, lio_saved, names
-from iscsi.backend import Access, Everything, Export, Exported, Needs
+from iscsi.backend import Access, Everything, Export, Exported, Needs, Traits
 from iscsi.lio_rows import UNIT_FIELDS, Rows, parse_look
-from iscsi.model import Check, TargetLayout
+from iscsi.model import Check
 from remote.errors import InvalidValue
 from remote.host import Answer
 from remote.script import Argv, Capture, Captured, Expect, Query, Secret, Step, Word, joined
 from storage import zvol
+from storage.zvol import Resize
 
 _EVERY_ADDRESS = ("0.0.0.0:3260",)
 # What the kernel says while commands of a session that has just gone are still under way.
@@ -30,12 +31,7 @@ _BUSY = ("Device or resource busy",)
 class Lio:
     """LIO through configfs and rtslib's saved configuration."""
 
-    head: int = 0
-    chooses_guid: bool = False
-    layouts: tuple[TargetLayout, ...] = ("target-per-volume", "shared-target")
-    # rtslib's, in NodeACL.mapped_lun: the kernel would take more.
-    largest_lun: int = 255
-    options: frozenset[str] = frozenset({"listen"})
+    traits: Traits
 
     def device(self, dataset: str) -> str:
         """What udev names the zvol."""
@@ -133,7 +129,7 @@ class Lio:
         """The initiators in what a check of ``not_in_use`` printed."""
         return tuple(session.initiator for session in parse_look(said).sessions)
 
-    def withdraw(self, export: Export) -> tuple[Step, ...]:
+    def withdraw(self, export: Export, *, forever: bool) -> tuple[Step, ...]:  # noqa: ARG002  the same either way
         """Target or LUN first, so that nobody reaches the LU; then the LU, so that the zvol is let go."""
         return (
             Step(_gone(export), retry=_BUSY, silent=True),
@@ -146,9 +142,9 @@ class Lio:
         unmap = lio_programs.unmap_lun(export.target, access.initiator, export.lun, _name(export), shared=export.shared)
         return Step(unmap, retry=_BUSY, silent=True), _save(export)
 
-    def resize(self, export: Export) -> tuple[Step, ...]:  # noqa: ARG002
-        """Nothing to do: an LU on a block device has the device's size, which is read back with all else."""
-        return ()
+    def resize(self, export: Export, volsize: Resize) -> tuple[Step, ...]:  # noqa: ARG002
+        """The zvol's only: an LU on a block device has the device's size, which is read back with all else."""
+        return volsize.around(())
 
     def move(self, export: Export, rename: Step, *, dataset: str, alias: str) -> tuple[Step, ...]:  # noqa: ARG002
         """A zvol renamed under its LU would not be found at the next boot: off, rename, on again as it was.
@@ -262,4 +258,5 @@ def _restorable(name: Word) -> Word:
     return name
 
 
-LIO = Lio()
+# The largest LUN is rtslib's, in NodeACL.mapped_lun: the kernel would take more.
+LIO = Lio(Traits(("target-per-volume", "shared-target"), 255, frozenset({"listen"})))

@@ -52,10 +52,9 @@ class UnitTool:
     suspend   unregister the LU of this path and GUID, and keep its views
     move      rename the zvol under the LU: given the old and new path, the GUID, the new alias, and the rename
     resize    tell the LU the zvol's new size, and check that it listened; nothing where there is no LU
-    head      bytes of the zvol that the tool keeps for itself
-    names     what it lets us choose: with False, the GUID is read back as ``guid``
     """
 
+    name: str
     make: Callable[[Unit], tuple[Step, ...]]
     restore: Callable[[Unit], tuple[Step, ...]]
     renew: Callable[[Unit], tuple[Step, ...]]
@@ -67,8 +66,6 @@ class UnitTool:
     resize: Callable[[str, Word, Word], tuple[Step, ...]]
     query: Callable[[Word], Query[tuple[LogicalUnit, ...]]]
     query_all: Callable[[], Query[tuple[LogicalUnit, ...]]]
-    head: int
-    names: bool
 
 
 # -- stmfadm: b115 (2009) and later, illumos, Solaris 11 ------------------------------------------------------------
@@ -239,6 +236,7 @@ def _enabled(text: str | None, command: str) -> bool | None:
 
 
 STMFADM = UnitTool(
+    name="stmfadm",
     make=_stmfadm_make,
     restore=_stmfadm_restore,
     renew=_stmfadm_renew,
@@ -250,8 +248,6 @@ STMFADM = UnitTool(
     resize=_stmfadm_resize,
     query=_stmfadm_query,
     query_all=_stmfadm_query_all,
-    head=0,
-    names=True,
 )
 
 # -- sbdadm: OpenSolaris 2009.06 (b111) -------------------------------------------------------------------------------
@@ -351,6 +347,7 @@ def parse_sbdadm(text: str) -> tuple[LogicalUnit, ...]:
 
 
 SBDADM = UnitTool(
+    name="sbdadm",
     make=_sbdadm_make,
     restore=_sbdadm_restore,
     renew=_sbdadm_restore,
@@ -362,6 +359,4 @@ SBDADM = UnitTool(
     resize=_sbdadm_resize,
     query=_sbdadm_query,
     query_all=lambda: _sbdadm_query(""),
-    head=65536,
-    names=False,
 )

@@ -233,9 +233,23 @@ def not_smaller(new: int) -> Step:
     return Step(("sh", "-c", _COMPARE, "not-smaller", Captured("volsize"), str(new)))
 
 
-def grow_only(step: Step, new: int) -> Step:
-    """The step, skipped when ``new`` bytes is less than, or as much as, the captured ``volsize``."""
-    return replace(step, unless=("sh", "-c", _COMPARE, "not-smaller", str(new), Captured("volsize")))
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """A zvol that gets another size, in bytes; ``smaller``: it may be a smaller one."""
+
+    dataset: str
+    volsize: int
+    smaller: bool
+
+    @property
+    def step(self) -> Step:
+        """The change."""
+        return set_property(self.dataset, "volsize", str(self.volsize))
+
+    def around(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """Grow before these steps, shrink after them. After ``identity``."""
+        unless = ("sh", "-c", _COMPARE, "not-smaller", str(self.volsize), Captured("volsize"))
+        return (replace(self.step, unless=unless), *steps, *((self.step,) if self.smaller else ()))
 
 
 def not_destroying(dataset: str) -> Step:

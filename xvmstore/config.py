@@ -43,8 +43,8 @@ class Node(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``[nodes.NAME]``: a storage node. ``host`` is an address or an alias of ssh_config(5)."""
 
     host: str
-    backend: Literal["comstar", "lio"] = "comstar"
-    release: Literal["illumos", "b111", "linux"] | None = None
+    backend: Literal["comstar", "iscsitadm", "lio"] = "comstar"
+    release: Literal["illumos", "b134", "b111", "b85", "linux"] | None = None
     base: str
     portals: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     layout: TargetLayout = "target-per-volume"
@@ -337,12 +337,12 @@ def _check_backend(where: str, node: Node) -> None:
     if node.system not in releases:
         raise ConfigError(f"{where}: release: backend {node.backend} has {', '.join(releases)}")
     backend = releases[node.system]
-    if node.layout not in backend.layouts:
+    if node.layout not in backend.traits.layouts:
         raise ConfigError(f'{where}: release {node.system} cannot do layout {node.layout}: use "shared-target"')
-    if node.lun > backend.largest_lun:
-        raise ConfigError(f"{where}: lun: backend {node.backend} takes 0 to {backend.largest_lun}")
-    others = {key for releases in BACKENDS.values() for one in releases.values() for key in one.options}
-    for key in sorted(others - backend.options):
+    if node.lun > backend.traits.largest_lun:
+        raise ConfigError(f"{where}: lun: backend {node.backend} takes 0 to {backend.traits.largest_lun}")
+    others = {key for releases in BACKENDS.values() for one in releases.values() for key in one.traits.options}
+    for key in sorted(others - backend.traits.options):
         if getattr(node, key):
             raise ConfigError(f"{where}: {key}: backend {node.backend} has no such thing")
 

@@ -9,6 +9,7 @@ from exporters.machine import machine
 from exporters.scraper import Limits, Target
 from iscsi.backends import BACKENDS
 from remote.errors import ConfigError
+from storage.vintage import VINTAGES
 from xvmstore.config import Config, Dom0, Node
 from xvmstore.connections import BECOME, transport
 from xvmstore.dom0s import XenDom0
@@ -54,8 +55,7 @@ def _node(config: Config, name: str, node: Node) -> Target:
 
 def _asked(config: Config, node: Node) -> tuple[tuple[Collector, ...], tuple[Collector, ...]]:
     wanted = config.exporter
-    # The release whose zfs list and zpool list know no -p.
-    exact = node.system != "b111"
+    exact = VINTAGES[node.system].exact_lists
     keep = _Keep(wanted.include, wanted.exclude)
     bound = (
         pools.pools((node.base.partition("/")[0], *wanted.pools), exact=exact),
@@ -78,7 +78,7 @@ def _asked(config: Config, node: Node) -> tuple[tuple[Collector, ...], tuple[Col
             arc.arc_solaris(),
             kernel_io.pool_io_solaris(),
             comstar_io.comstar_io(targets=node.layout == "shared-target"),
-            *luns.luns_comstar(node.base, exact=exact, head=BACKENDS[node.backend][node.system].head),
+            *luns.luns_comstar(node.base, exact=exact, head=BACKENDS[node.backend][node.system].traits.head),
         )
     return (machine(), *quick, *bound), slow
 

@@ -203,8 +203,9 @@ def _disk(node: StorageNode, state: GuestState, found: Zvol, everything: Everyth
 
 def whole(node: StorageNode, state: GuestState) -> None:
     """Checks that all disks have their identity, and none is half made or half gone. Raises Refused."""
+    late = node.backend.traits.guid == "later"
     for one in state.disks:
-        known = (one.volume.guid, one.volume.target, one.volume.lun)
+        known = (one.volume.guid or late or None, one.volume.target, one.volume.lun)
         if None in known or one.volume.state not in {zvol.READY, zvol.ROLLING_BACK}:
             raise Refused(
                 f"{node.name}: {one.volume.name} is not complete (it is {one.volume.state}): "

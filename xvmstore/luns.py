@@ -17,7 +17,6 @@ def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) ->
     """Bring back what was recorded: same GUID, same target, same LUN."""
     dataset, backend = node.dataset(name), node.backend
     export = node.with_own_secret(node.recorded(name))
-    record = (zvol.set_property(dataset, zvol.GUID, export.guid),) if backend.chooses_guid else ()
     return Plan.of(
         node.lock(name.guest),
         ("identity", (node.identity(name),)),
@@ -25,7 +24,7 @@ def plan_export(node: StorageNode, name: VolumeName, *, dom0s: Sequence[str]) ->
         ("not destroyed", (zvol.not_destroying(dataset),)),
         ("space", (rollback.reserve_if_marked(dataset),)),
         ("unit", backend.restore(export)),
-        ("record", record),
+        ("record", node.record_its_choices(name)),
         ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s], again=True)),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),
         settled="unit",
@@ -53,7 +52,8 @@ def plan_unexport(
     access = node.access(dom0, secrets=False) if dom0 else None
     if access:
         watch = (access.initiator,)
-    gone = node.backend.withdraw_from(exported, access) if access else node.backend.withdraw(exported)
+    backend = node.backend
+    gone = backend.withdraw_from(exported, access) if access else backend.withdraw(exported, forever=False)
     return Plan.of(
         node.lock(name.guest),
         ("identity", (node.identity(name),)),

@@ -11,6 +11,7 @@ from remote.host import Host, Outcome, guest_lock
 from remote.script import Captured, Lock, Query, Secret, Step, Word
 from storage import names, zvol
 from storage.names import VolumeName
+from storage.vintage import VINTAGES, Vintage
 from xvmstore import secret_files
 from xvmstore.config import Config, Node
 from xvmstore.connections import connect
@@ -25,6 +26,7 @@ class StorageNode:
         self.config = config
         self.settings: Node = config.node(name)
         self.backend: Backend = BACKENDS[self.settings.backend][self.settings.system]
+        self.vintage: Vintage = VINTAGES[self.settings.system]
         self._host: Host | None = None
         self._secrets: dict[str, Secret] = {}
 
@@ -139,6 +141,12 @@ class StorageNode:
         """How a volume is exported by what ``identity`` captures of it on the node; ``size`` where it gets another."""
         words = {word: Captured(word) for word in ("guid", "serial", "lun", "target")}
         return self.export(name, size=size or Captured("volsize"), **words)
+
+    def record_its_choices(self, name: VolumeName) -> tuple[Step, ...]:
+        """Write down what the target program chose itself of an LU's identity, after it was captured."""
+        traits = self.backend.traits
+        its = [key for key, whose in (("guid", traits.guid), ("target", traits.target)) if whose == "its"]
+        return tuple(zvol.set_property(self.dataset(name), zvol.PREFIX + key, Captured(key)) for key in its)
 
     def identity(self, name: VolumeName) -> Step:
         """Checks that a volume is one of ours, made in the layout this node is configured for."""

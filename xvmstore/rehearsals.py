@@ -123,8 +123,9 @@ def _export(node: StorageNode, name: VolumeName, identity: Identity, *, size: in
 def make(node: StorageNode, guest: str, text: str, name: str, *, dom0s: Sequence[str]) -> Rehearsal:
     """Make a rehearsal of a guest's checkpoint. Raises NotFound, Refused where the name is taken, StepFailed."""
     names.word(name, "guest name")
-    if node.backend.chooses_guid or node.shared:
-        what = "release cannot give a clone a GUID of its own" if node.backend.chooses_guid else "layout has one target"
+    chosen = node.backend.traits.guid != "ours"
+    if chosen or node.shared:
+        what = "release cannot give a clone a GUID of its own" if chosen else "layout has one target"
         raise Refused(f"{node.name}: no rehearsals here: this {what}")
     state = guest_state.look(node, guest)
     guest_state.whole(node, state)
@@ -172,7 +173,7 @@ def plan_hand_over(node: StorageNode, state: GuestState, guest: str, checkpoint:
     return Plan.of(
         node.lock(guest, state.guest),
         ("in use", [step for one in exports for step in node.backend.not_in_use(one)]),
-        ("withdraw", [step for one in exports for step in node.backend.withdraw(one)]),
+        ("withdraw", [step for one in exports for step in node.backend.withdraw(one, forever=True)]),
         ("aside", (rollback.make_container(parent),)),
         ("aside", (checkpoints.record(state.parent, checkpoints.KEPT_FOR, rollback.REHEARSED + checkpoint),)),
         ("aside", (rollback.put_aside(state.parent, rollback.kept(parent, state.guest)),)),

@@ -106,7 +106,7 @@ def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
         ("copy", (rollback.make_container(state.parent), *_half_made(state), *copy)),
         # On both: whichever is the guest's when this is cut off tells how far it came.
         ("journal", (rollback.begin(source, journal), rollback.begin(state.parent, journal))),
-        ("suspend", [step for one in state.disks if one.served for step in node.backend.suspend(one.export)]),
+        ("suspend", _suspended(node, state.disks)),
         ("space", [rollback.thin_out(one.volume.dataset) for one in thick]),
         ("space", [rollback.reserve(f"{source}/{one.name}") for one in thick]),
         ("swap", rollback.change_places(state.parent, source, aside, stay=stay)),
@@ -232,6 +232,12 @@ def _was_rehearsal(state: GuestState, wanted: Wish) -> bool:
     return here.get("kept-for", "").startswith(rollback.REHEARSED)
 
 
+def _suspended(node: StorageNode, disks: Sequence[Disk]) -> list[Step]:
+    """The zvols let go of: of the LUs that are served, and of those that only wait to be."""
+    holding = [one for one in disks if one.served or node.backend.traits.masks]
+    return [step for one in holding for step in node.backend.suspend(one.export)]
+
+
 def _resumed(node: StorageNode, state: GuestState, wanted: Wish, *, anew: bool = False) -> list[Step]:
     """The LUs again, under the identity they had; of the size they had then, for a volume may have grown since."""
     served = [one for one in state.disks if one.served]
@@ -264,7 +270,7 @@ def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
         *(() if wanted.begun else _checks(node, state)),
         ("newer", [rollback.only_these(one, state.family.names(one)) for one in datasets]),
         ("journal", (rollback.begin(state.parent, f"{wanted.source} {_DISCARD}"), *marks)),
-        ("suspend", [step for one in disks if one.served for step in node.backend.suspend(one.export)]),
+        ("suspend", _suspended(node, disks)),
         # A rollback needs room for what the disks have set aside: without, it always fits.
         ("space", [rollback.thin_out(one) for one in thick]),
         ("release", [checkpoints.release(f"{state.parent}@{tag}") for tag in tags]),

@@ -189,7 +189,7 @@ def upgrade(node: StorageNode, machine: GuestMachine, wanted: Wanted, *, say: Ca
 
 def _can_go_back(node: StorageNode, guest: str) -> None:
     """Checks that the disks could be put back by us alone. Raises Refused. Only old releases have to be asked."""
-    if node.backend.chooses_guid and any(one.served for one in guest_state.look(node, guest).disks):
+    if not node.backend.traits.keeps_views and any(one.served for one in guest_state.look(node, guest).disks):
         raise Refused(
             f"{node.name}: release {node.settings.system} cannot keep the views of what it rolls back, so nobody could "
             f"put {guest} back by itself: `xvmstore lun unexport` its disks first, or take a checkpoint and go by hand"

@@ -61,20 +61,20 @@ def plan_create(
     """All of it: dataset, zvol, masked LU, verification, target, views, and the commit mark last."""
     volume_size(wanted.size, wanted.block_size or _ANY_BLOCK)
     dataset, backend = node.dataset(name), node.backend
-    read_back = backend.chooses_guid
-    guid: Word = Captured("guid") if read_back else identity.guid
+    guid: Word = Captured("guid") if backend.traits.guid == "its" else identity.guid
     serial = backend.serial(identity.guid)
     lun = str(identity.lun)
     export = node.with_own_secret(
         node.export(name, size=str(wanted.size), guid=guid, serial=serial, lun=lun, target=identity.target)
     )
-    marks = [] if read_back else [(zvol.GUID, identity.guid), (zvol.SERIAL, serial)]
+    ours = backend.traits.guid == "ours"
+    marks = [(zvol.GUID, identity.guid), (zvol.SERIAL, serial)] if ours else []
     create = zvol.create(
         dataset,
-        wanted.size + backend.head,
+        wanted.size + backend.traits.head,
         thin=bool(wanted.thin),
         maker=f"xvmstore-{__version__},{user_name()},{identity.guid[-12:]}",
-        properties=[*_properties(wanted), *marks, *_marks(node, identity)],
+        properties=[*backend.traits.zvol, *_properties(wanted), *marks, *_marks(node, identity)],
     )
     lun_free = (
         zvol.lun_is_nobodys(node.settings.base, identity.lun),
@@ -87,7 +87,7 @@ def plan_create(
         ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
         ("create", create),
         ("unit", backend.make(export)),
-        ("record", (zvol.set_property(dataset, zvol.GUID, guid),) if read_back else ()),
+        ("record", node.record_its_choices(name)),
         ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),
     )
@@ -99,7 +99,7 @@ def _properties(wanted: Wanted) -> list[tuple[str, Word]]:
 
 
 def _marks(node: StorageNode, identity: Identity) -> list[tuple[str, Word]]:
-    head = [(zvol.HEAD, str(node.backend.head))] if node.backend.head else []
+    head = [(zvol.HEAD, str(node.backend.traits.head))] if node.backend.traits.head else []
     return [
         (zvol.TARGET, identity.target),
         (zvol.LUN, str(identity.lun)),
@@ -199,14 +199,14 @@ def plan_resize(node: StorageNode, name: VolumeName, size: int, *, force: bool =
     """
     volume_size(size, _ANY_BLOCK)
     backend, exported = node.backend, node.recorded(name, size=str(size))
-    volsize = zvol.set_property(node.dataset(name), "volsize", str(size + backend.head))
+    volsize = zvol.Resize(node.dataset(name), size + backend.traits.head, smaller=force)
     return Plan.of(
         node.lock(name.guest),
         *_known(node, name, exported),
-        ("not smaller", () if force else (zvol.not_smaller(size + backend.head),)),
-        ("size", (zvol.grow_only(volsize, size + backend.head),)),
-        ("size", backend.resize(exported)),
-        ("size", (volsize,) if force else ()),
+        ("not smaller", () if force else (zvol.not_smaller(volsize.volsize),)),
+        ("in use", () if backend.traits.grows_in_use else backend.not_in_use(exported)),
+        ("size", backend.resize(exported, volsize)),
+        ("record", node.record_its_choices(name) if backend.traits.target == "its" else ()),
         settled="size",
     )
 
@@ -340,7 +340,7 @@ def plan_destroy(
         ("kept", kept),
         ("held", (checkpoints.held_by_us_alone(dataset),) if snapshots else ()),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.DESTROYING),)),
-        ("withdraw", node.backend.withdraw(exported)),
+        ("withdraw", node.backend.withdraw(exported, forever=True)),
         ("lun", freed),
         ("destroy", (checkpoints.release_below(dataset),) if snapshots else ()),
         ("destroy", (zvol.destroy(dataset, snapshots=snapshots),)),

@@ -7,7 +7,7 @@ import pytest
 from iscsi import access, targets
 from iscsi.backend import Access, Everything, Export, Exported
 from iscsi.backends import BACKENDS
-from iscsi.comstar import SBDADM_COMSTAR, STMFADM_COMSTAR, Comstar
+from iscsi.comstar import B134_COMSTAR, SBDADM_COMSTAR, STMFADM_COMSTAR, Comstar
 from iscsi.model import LogicalUnit
 from iscsi.units import SBDADM, STMFADM, Unit
 from remote.script import Captured, Secret, Step
@@ -102,8 +102,8 @@ def test_publish_on_a_shared_target() -> None:
 def test_withdraw() -> None:
     """The LU, with its views, before the target and its group; a shared target stays."""
     gone = (targets.remove_target(TARGET), access.remove_target_group(TARGET))
-    assert (*STMFADM.delete(GUID), *gone) == STMFADM_COMSTAR.withdraw(EXPORT)
-    assert SBDADM.delete(GUID) == SBDADM_COMSTAR.withdraw(SHARED)
+    assert (*STMFADM.delete(GUID), *gone) == STMFADM_COMSTAR.withdraw(EXPORT, forever=True)
+    assert SBDADM.delete(GUID) == SBDADM_COMSTAR.withdraw(SHARED, forever=False)
     assert access.remove_view(GUID, host_group="dom0") == STMFADM_COMSTAR.withdraw_from(EXPORT, PLAIN)
 
 
@@ -112,7 +112,9 @@ def test_checks_and_changes_of_one_volume() -> None:
     who = PLAIN.initiator
     assert (targets.nobody_logged_in(TARGET),) == STMFADM_COMSTAR.not_in_use(EXPORT)
     assert (targets.nobody_logged_in(TARGET, initiator=who),) == STMFADM_COMSTAR.not_in_use(EXPORT, initiator=who)
-    assert STMFADM.resize(PATH, GUID, "21474836480") == STMFADM_COMSTAR.resize(EXPORT)
+    grow, *unit, shrink = STMFADM_COMSTAR.resize(EXPORT, zvol.Resize(EXPORT.dataset, 21474836480, smaller=True))
+    assert (*STMFADM.resize(PATH, GUID, "21474836480"),) == tuple(unit)
+    assert shrink == replace(grow, unless=None)
     rename = zvol.rename("tank/xvm/web1/root", "tank/xvm/web2/root")
     steps = STMFADM_COMSTAR.move(EXPORT, rename, dataset="tank/xvm/web2/root", alias="web2/root")
     assert rename == steps[2]
@@ -141,6 +143,7 @@ def test_questions() -> None:
 
 def test_releases() -> None:
     """Before b118 a target group could only be changed while all of COMSTAR was offline: no target of its own there."""
-    assert {"illumos": STMFADM_COMSTAR, "b111": SBDADM_COMSTAR} == BACKENDS["comstar"]
-    assert [("target-per-volume", "shared-target"), ("shared-target",)] == [backend.layouts for backend in BOTH]
-    assert [(0, False), (65536, True)] == [(backend.head, backend.chooses_guid) for backend in BOTH]
+    traits = [backend.traits for backend in BOTH]
+    assert {"illumos": STMFADM_COMSTAR, "b134": B134_COMSTAR, "b111": SBDADM_COMSTAR} == BACKENDS["comstar"]
+    assert [("target-per-volume", "shared-target"), ("shared-target",)] == [one.layouts for one in traits]
+    assert [(0, "ours", True), (65536, "its", False)] == [(one.head, one.guid, one.keeps_views) for one in traits]

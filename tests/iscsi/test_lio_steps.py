@@ -12,6 +12,7 @@ from iscsi.backend import Access, Export
 from iscsi.lio import LIO
 from remote.errors import InvalidValue
 from remote.script import ROOT_SHELL, Argv, Script, Secret, Step, masked, render
+from storage.zvol import Resize
 
 TARGET = "iqn.2026-11.org.xvmstore:web1.root.1b57b083fe60"
 SECRET = Secret("twelve-characters")
@@ -28,6 +29,7 @@ EXPORT = Export(
 )
 SHARED = replace(EXPORT, shared=True)
 DOM0 = Access("dom0", "iqn.2026-11.com.example:dom0", "dom0", SECRET)
+RESIZE = Resize("tank/xvm/web1/root", 1 << 30, smaller=True)
 RENAME = Step(("zfs", "rename", "tank/xvm/web1/root", "tank/xvm/web2/root"))
 
 
@@ -40,8 +42,8 @@ def _steps() -> Iterator[Step]:
             *LIO.resume(export, waits=False),
             *LIO.publish(export, [DOM0]),
         )
-        yield from (*LIO.same_unit(export), *LIO.not_in_use(export), *LIO.withdraw(export))
-        yield from (*LIO.withdraw_from(export, DOM0), *LIO.resize(export), *LIO.admit(DOM0, renew=True))
+        yield from (*LIO.same_unit(export), *LIO.not_in_use(export), *LIO.withdraw(export, forever=True))
+        yield from (*LIO.withdraw_from(export, DOM0), *LIO.resize(export, RESIZE), *LIO.admit(DOM0, renew=True))
         yield from LIO.move(export, RENAME, dataset="tank/xvm/web2/root", alias="web2/root")
 
 
@@ -62,8 +64,8 @@ def test_nobody_sees_an_lu_before_it_was_read_back() -> None:
 
 def test_who_reaches_it_goes_before_it_does() -> None:
     """Target or LUN first, the LU after, and what the next boot would bring back last; a shared target stays."""
-    assert ["lio-remove-target", "lio-remove-unit", "lio-save"] == _verbs(LIO.withdraw(EXPORT))
-    assert ["lio-unbind-lun", "lio-remove-unit", "lio-save"] == _verbs(LIO.withdraw(SHARED))
+    assert ["lio-remove-target", "lio-remove-unit", "lio-save"] == _verbs(LIO.withdraw(EXPORT, forever=True))
+    assert ["lio-unbind-lun", "lio-remove-unit", "lio-save"] == _verbs(LIO.withdraw(SHARED, forever=False))
 
 
 def test_an_undone_volume_is_forgotten_for_the_next_boot() -> None:

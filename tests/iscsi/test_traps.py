@@ -14,6 +14,7 @@ from iscsi.backend import Access, Export
 from iscsi.comstar import SBDADM_COMSTAR, STMFADM_COMSTAR
 from iscsi.units import SBDADM, STMFADM, Move, Unit, parse_list_lu, parse_sbdadm
 from remote.script import Query, Secret, Step
+from storage.zvol import Resize
 from tests.captured_cases import stderr, stdout
 from tests.node_tools import printed
 
@@ -36,6 +37,7 @@ EXPORT = Export(
 )
 DOM0 = Access("dom0", "iqn.2026-11.com.example:dom0", "dom0", SECRET)
 RENAME = Step(("zfs", "rename", "tank/vm1", "tank/vm9"))
+RESIZE = Resize("tank/vm1", 1 << 30, smaller=True)
 TOOLS = {"stmfadm", "itadm", "sbdadm"}
 
 
@@ -45,8 +47,12 @@ def _steps() -> Iterator[Step]:
         for export in (EXPORT, replace(EXPORT, shared=True)):
             yield from (*backend.make(export), *backend.restore(export), *backend.publish(export, [DOM0], again=True))
             yield from (*backend.same_unit(export), *backend.admit(DOM0, renew=True))
-            yield from (*backend.not_in_use(export), *backend.withdraw(export), *backend.withdraw_from(export, DOM0))
-            yield from (*backend.resize(export), *backend.move(export, RENAME, dataset="tank/vm9", alias="x/y"))
+            yield from (
+                *backend.not_in_use(export),
+                *backend.withdraw(export, forever=True),
+                *backend.withdraw_from(export, DOM0),
+            )
+            yield from (*backend.resize(export, RESIZE), *backend.move(export, RENAME, dataset="tank/vm9", alias="x/y"))
     yield from (access.remove_host_group("dom0"), targets.remove_initiator("x"), targets.remove_portal_group("x"))
     yield targets.modify_initiator("x", user="y", secret=SECRET)
     yield targets.create_portal_group("tpg0", ("192.0.2.10:3260",))

@@ -173,11 +173,6 @@ def test_questions() -> None:
     assert [("sbdadm", "list-lu")] * 2 == [SBDADM.query(GUID).argv, SBDADM.query_all().argv]
 
 
-def test_the_tools_differ() -> None:
-    """Before b116 64 KiB of a zvol are the tool's own, and it picks the GUID."""
-    assert [(0, True), (65536, False)] == [(tool.head, tool.names) for tool in (STMFADM, SBDADM)]
-
-
 def _all_hold(expect: Iterable[Expect], text: str) -> bool:
     return all(holds(one, text) for one in expect)
 

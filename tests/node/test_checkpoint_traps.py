@@ -8,7 +8,7 @@ import pytest
 
 from remote.errors import InUse, NotFound, Refused, XvmError
 from tests.node.live import LiveNode
-from xvmstore import Site, upgrades
+from xvmstore import Site, guest_state
 from xvmstore.guest_state import GuestState
 from xvmstore.nodes import StorageNode
 
@@ -212,7 +212,8 @@ def test_what_a_cut_off_script_still_writes(
     made(site, guest)
     upgrade = lambda: site.upgrades.upgrade(guest, ("false",))  # noqa: E731
     cut(illumos, "zfs set org.xvmstore:upgrade=starting*", upgrade, when="before")
-    looked, seen = upgrades.guest_state.look, []
+    looked = guest_state.look
+    seen: list[str] = []
 
     def look(node: StorageNode, name: str) -> GuestState:
         state = looked(node, name)
@@ -223,7 +224,7 @@ def test_what_a_cut_off_script_still_writes(
         return state
 
     illumos.on_node("zfs", "inherit", "org.xvmstore:rollback", f"tank/xvm/{guest}")
-    monkeypatch.setattr(upgrades.guest_state, "look", look)
+    monkeypatch.setattr(guest_state, "look", look)
     assert "rolled back" == site.upgrades.resume(guest).outcome
     assert seen[0].startswith("rolling-back ")
     assert "" == site.checkpoints.state(guest).journal.upgrade

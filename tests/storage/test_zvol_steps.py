@@ -220,10 +220,10 @@ def test_not_smaller(now: int, new: int, holds: bool) -> None:
 @pytest.mark.parametrize(("now", "new", "larger"), [(now, new, new > now) for now, new, _ in SIZES])
 def test_grow_only(now: int, new: int, larger: bool) -> None:
     """The step is skipped unless the new size is larger."""
-    step = zvol.grow_only(zvol.set_property(NAME, "volsize", str(new)), new)
+    step, *after = zvol.Resize(NAME, new, smaller=False).around(())
     assert step.unless is not None
     assert larger == (not succeeds(step.unless, {"volsize": str(now)}))
-    assert ("zfs", "set", f"volsize={new}", NAME) == step.argv
+    assert (("zfs", "set", f"volsize={new}", NAME), []) == (step.argv, after)
 
 
 def test_the_snapshots_of_a_volume_are_found_and_no_others() -> None:
