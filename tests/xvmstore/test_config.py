@@ -216,7 +216,7 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "listen is a name": (_node('backend = "lio"\nlisten = ["san1:3260"]'), ("[nodes.san1]", "listen", "san1")),
     "a LUN that would not come back": (_node('backend = "lio"\nlun = 256'), ("[nodes.san1]", "lun", "255")),
     "listen is no address": (_node('backend = "lio"\nlisten = ["3260"]'), ("[nodes.san1]", "listen", "3260")),
-    "unknown release": (_node('release = "b999"'), ("b134", "release")),
+    "unknown release": (_node('release = "b999"'), ("b999", "release")),
     "unknown layout": (_node('layout = "one-target"'), ("one-target", "layout")),
     "host is an option": (_node('host = "-oProxyCommand=reboot"'), ("[nodes.san1]", "host")),
     "node name": (SMALLEST.replace("san1", '"-san1"'), ("[nodes]", "name", "-san1")),
