@@ -66,7 +66,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """All that a node exports; views by GUID, and by target those that wait for an LU that has gone."""
+    """All that a node exports; views by their LU's key, and by target those that wait for an LU that has gone."""
 
     units: tuple[LogicalUnit, ...]
     views: dict[str, tuple[View, ...]]
@@ -103,6 +103,7 @@ class Traits:
     keeps_views   an LU may go and come back, and whoever saw it sees it again
     masks         what is withdrawn stays as an LU that nobody sees, and holds its zvol open; ``suspend`` lets go of it
     grows_in_use  an LU may change its size while somebody is logged in
+    adopts        an LU that somebody else made can be taken over as it is, with its GUID
     zvol          properties that a new zvol must have, so that nobody but us exports it
     """
 
@@ -115,6 +116,7 @@ class Traits:
     keeps_views: bool = True
     masks: bool = False
     grows_in_use: bool = True
+    adopts: bool = False
     zvol: tuple[tuple[str, str], ...] = ()
 
 

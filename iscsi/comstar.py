@@ -187,7 +187,7 @@ def _view(export: Export, dom0: Access) -> Step:
 _GROUPS = frozenset({"target_group", "portal_group"})
 # Where iscsitgtd may be there as well, ZFS would export a new zvol to everybody by a property of its parent's.
 _NOT_SHARED = (("shareiscsi", "off"),)
-_MODERN = Traits(("target-per-volume", "shared-target"), names.LARGEST_LUN, _GROUPS)
+_MODERN = Traits(("target-per-volume", "shared-target"), names.LARGEST_LUN, _GROUPS, adopts=True)
 STMFADM_COMSTAR = Comstar(STMFADM, _MODERN)
 # b115 to b135: as today, and iscsitgtd was still there.
 B134_COMSTAR = Comstar(STMFADM, replace(_MODERN, zvol=_NOT_SHARED))

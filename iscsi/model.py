@@ -8,7 +8,7 @@ TargetLayout = Literal["target-per-volume", "shared-target"]
 
 @dataclass(frozen=True, slots=True)
 class LogicalUnit:
-    """An LU. ``guid`` upper case. What old releases do not print is None. Sizes in bytes."""
+    """An LU. ``guid`` upper case, "" while it has none yet. What old releases do not print is None. Sizes in bytes."""
 
     guid: str
     state: str
@@ -19,6 +19,11 @@ class LogicalUnit:
     serial: str | None = None
     read_only: bool | None = None
     write_cache: bool | None = None
+
+    @property
+    def key(self) -> str:
+        """What it is told apart by: its GUID, or its path while it has none."""
+        return self.guid or self.path or ""
 
     @property
     def registered(self) -> bool:

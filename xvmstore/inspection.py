@@ -57,7 +57,7 @@ def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
     unit, target = exported.unit, exported.target
     size = found.volsize - found.head
     recorded = {name: _well_formed(found, name) for name in _SHAPES}
-    guid = recorded["guid"].upper() if recorded["guid"] else None
+    guid = recorded["guid"] or (unit.guid if unit else "")
     watchers = tuple(session.initiator for session in target.sessions) if target else ()
     return Volume(
         name=found.dataset.removeprefix(node.settings.base + "/"),
@@ -68,7 +68,7 @@ def volume(node: StorageNode, found: Zvol, exported: Exported) -> Volume:
         block_size=found.volblocksize,
         used=found.used,
         created=found.creation,
-        guid=guid,
+        guid=guid.upper() or None,
         serial=ours.get("serial"),
         target=recorded["target"],
         lun=int(recorded["lun"]) if recorded["lun"] else None,
@@ -189,5 +189,5 @@ def exported(node: StorageNode, found: Zvol, everything: Everything) -> Exported
     unit = next((unit for unit in everything.units if unit.path == path), None)
     target = next((target for target in everything.targets if target.name == found.ours["target"]), None)
     waiting = everything.waiting.get(found.ours["target"], ())
-    views = everything.views.get(guid, ())
+    views = everything.views.get(guid or (unit.key if unit else ""), ())
     return _with_waiting(node, found, Exported(unit, views, target, None, everything.host_groups, waiting))

@@ -88,10 +88,11 @@ def luns(node: StorageNode) -> tuple[Lun, ...]:
         volume = by_path.get(unit.path or "")
         views = tuple(
             (view.host_group or "All", view.target_group or "All", view.lun)
-            for view in everything.views.get(unit.guid, ())
+            for view in everything.views.get(unit.key, ())
         )
-        name, target = (volume.name, volume.target) if volume else (None, None)
-        found.append(Lun(unit.guid, name, unit.path, unit.size, unit.state, target, views))
+        name, target, size = (volume.name, volume.target, volume.size) if volume else (None, None, None)
+        # Old programs print sizes in round numbers only.
+        found.append(Lun(unit.guid, name, unit.path, unit.size or size, unit.state, target, views))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from iscsi import names as iscsi_names
 from iscsi.backend import Access, Backend, Export, Needs
 from iscsi.backends import BACKENDS
-from remote.host import Host, Outcome, guest_lock
+from remote.host import Answer, Host, Outcome, guest_lock
 from remote.script import Captured, Lock, Query, Secret, Step, Word
 from storage import names, zvol
 from storage.names import VolumeName
@@ -45,6 +45,10 @@ class StorageNode:
     def run(self, plan: Plan, *, then: Sequence[Query[Any]] = ()) -> Outcome:
         """Carry a plan out and ask, in one round trip."""
         return self.host.run(plan.steps, then=then, lock=plan.lock)
+
+    def ask(self, queries: Sequence[Query[Any]]) -> tuple[Answer[Any], ...]:
+        """Ask questions only, in one round trip."""
+        return self.host.ask(queries)
 
     @property
     def shared(self) -> bool:

@@ -22,7 +22,8 @@ class Volume:
 
     name        GUEST/DISK
     size        bytes the guest sees
-    guid        the LU's GUID (WWID), upper case; None while an unfinished volume has none yet
+    guid        the LU's GUID (WWID), upper case; None while it has none yet: an unfinished volume, or, on SXCE b85, one
+                that nobody has logged in to so far
     target      the iSCSI target's name; ``lun`` its number there
     state       ready; making or destroying when a command was cut off half-way
     exported    the LU is online and its target accepts logins

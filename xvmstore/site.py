@@ -10,7 +10,7 @@ from remote.errors import ConfigError, InvalidValue, Refused, RemoteError, Unrea
 from storage import names, pool
 from storage.names import VolumeName
 from storage.pool import Pool, PoolStatus
-from xvmstore import checks, config, dom0_checks, guest_list, guests, luns, migration, volumes
+from xvmstore import adoption, checks, config, dom0_checks, guest_list, guests, luns, migration, volumes
 from xvmstore.dom0s import XenDom0
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
@@ -190,6 +190,21 @@ class Site:
     def plan_unexport_lun(self, name: str, *, dom0: str | None = None, force: bool = False) -> Plan:
         """What ``unexport_lun`` would do."""
         return luns.plan_unexport(self.node(), VolumeName.parse(name), dom0=self._dom0(dom0), force=force)
+
+    def adopt_lun(self, what: str, name: str, *, dom0s: Sequence[str] = ()) -> Volume:
+        """Make a zvol of somebody else's a volume: named by its dataset or by its LU's GUID, which stays.
+
+        Raises NotFound, Refused for what cannot be taken over, InUse while an initiator is logged in, PartlyDone.
+        """
+        node = self.node()
+        return adoption.adopt(node, what, VolumeName.parse(name), dom0s=node.dom0s(dom0s))
+
+    def plan_adopt_lun(self, what: str, name: str, *, dom0s: Sequence[str] = ()) -> Plan:
+        """What ``adopt_lun`` would do. The node is asked."""
+        node, parsed = self.node(), VolumeName.parse(name)
+        found = adoption.look(node, what)
+        adoption.adoptable(node, found, parsed)
+        return adoption.plan_adopt(node, found, parsed, dom0s=node.dom0s(dom0s))
 
     def _dom0(self, name: str | None) -> str | None:
         return self.node().dom0s([name])[0] if name is not None else None

@@ -19,7 +19,7 @@ from remote.errors import (
     StepFailed,
 )
 from remote.host import Answer, Outcome, user_name
-from remote.script import Captured, Query, Word
+from remote.script import Captured, Query, Step, Word
 from storage import checkpoints, zvol
 from storage.names import VolumeName, human, volume_size
 from storage.zvol import Zvol
@@ -76,14 +76,10 @@ def plan_create(
         maker=f"xvmstore-{__version__},{user_name()},{identity.guid[-12:]}",
         properties=[*backend.traits.zvol, *_properties(wanted), *marks, *_marks(node, identity)],
     )
-    lun_free = (
-        zvol.lun_is_nobodys(node.settings.base, identity.lun),
-        quarantine.not_freed(node.settings.base, identity.lun, unless_at=identity.freed),
-    )
     return Plan.of(
         node.lock(name.guest),
         ("parents", (zvol.make_parents(node.settings.base, name.guest), zvol.destroy_half_made(dataset))),
-        ("lun free", lun_free if node.shared else ()),
+        ("lun free", lun_is_free(node, identity) if node.shared else ()),
         ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
         ("create", create),
         ("unit", backend.make(export)),
@@ -162,6 +158,12 @@ def _converge(
 def _lun_questions(node: StorageNode) -> tuple[Query[Any], ...]:
     base = node.settings.base
     return (zvol.zvols(base), quarantine.freed(base)) if node.shared else ()
+
+
+def lun_is_free(node: StorageNode, identity: Identity) -> tuple[Step, ...]:
+    """Checks that no volume has the LUN, and that none had it lately."""
+    base, lun = node.settings.base, identity.lun
+    return zvol.lun_is_nobodys(base, lun), quarantine.not_freed(base, lun, unless_at=identity.freed)
 
 
 def _lun_taken(plan: Plan, outcome: Outcome) -> bool:

@@ -50,6 +50,28 @@ def unexport(app: App, name: str, dom0: str | None, force: bool) -> None:  # noq
     click.echo(f"volume {found.name}: {'taken away from ' + dom0 if dom0 else 'not exported any more'}")
 
 
+@lun.command()
+@click.argument("what", metavar="DATASET|GUID")
+@_NAME
+@click.option("--dom0", "dom0s", metavar="NAME", multiple=True, help="A dom0 that may use it; several times.")
+@global_options
+@pass_app
+def adopt(app: App, what: str, name: str, dom0s: tuple[str, ...]) -> None:
+    """Make a zvol that somebody else made a volume, named by its dataset or its LU's GUID.
+
+    Its data stay, and so does the GUID of its LU, if it has one. It is renamed to GUEST/DISK below the base dataset;
+    the target and views it had are replaced by what the configuration says, so nobody may be logged in to it.
+    """
+    if app.dry_run:
+        app.show_plan(app.site().plan_adopt_lun(what, name, dom0s=dom0s))
+        return
+    found = app.site().adopt_lun(what, name, dom0s=dom0s)
+    if app.json:
+        as_json(found.to_json())
+        return
+    click.echo(f"volume {found.name}: was {what}; exported as {found.target} LUN {found.lun}, GUID {found.guid or '-'}")
+
+
 @lun.command("list")
 @global_options
 @pass_app
