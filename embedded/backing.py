@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from embedded import content
+from embedded import content, iscsitgt
 from embedded.model import Dataset, LogicalUnit, Node
 
 ZVOL_PREFIX = "/dev/zvol/rdsk/"
@@ -53,8 +53,8 @@ def volume_of(unit: LogicalUnit) -> str:
 
 
 def busy(node: Node, dataset: str) -> bool:
-    """Whether an LU, online or offline, holds the volume open."""
-    return any(volume_of(unit) == dataset for unit in node.units.values())
+    """Whether an LU, online or offline, or a target of iscsitgtd holds the volume open."""
+    return any(volume_of(unit) == dataset for unit in node.units.values()) or iscsitgt.holds(node, dataset)
 
 
 def write_metadata(node: Node, backing: Backing, unit: LogicalUnit) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from posixpath import basename
 from typing import Protocol
 
-from embedded import itadm, kstat, sbdadm, smf, stmfadm, zfs, zpool
+from embedded import dd, iscsitadm, itadm, kstat, sbdadm, smf, stmfadm, zfs, zpool
 from embedded.answer import Answer
+from embedded.flavour import Flavour
 from embedded.model import CONDITIONS, Node
 
 
@@ -17,37 +18,63 @@ class Program(Protocol):
         ...
 
 
-_PROGRAMS: Mapping[str, Program] = {
+class AskingProgram(Protocol):
+    """A program that takes more than its arguments: ``typed`` is what its stub has read for it."""
+
+    def __call__(self, node: Node, args: Sequence[str], *, now: float, typed: str) -> Answer:
+        """Change the node and say what the program printed."""
+        ...
+
+
+_COMMON: Mapping[str, Program] = {
     "zfs": zfs.run,
     "zpool": zpool.run,
-    "stmfadm": stmfadm.run,
-    "sbdadm": sbdadm.run,
-    "itadm": itadm.run,
     "svcs": smf.svcs,
     "svcadm": smf.svcadm,
     "kstat": kstat.run,
 }
-NAMES: frozenset[str] = frozenset(_PROGRAMS)
+# By target program: what is not on a system is no program there.
+_PROGRAMS: Mapping[str, Mapping[str, Program]] = {
+    "comstar": {**_COMMON, "stmfadm": stmfadm.run, "sbdadm": sbdadm.run, "itadm": itadm.run},
+    "iscsitgt": _COMMON,
+}
+_ASKING: Mapping[str, Mapping[str, AskingProgram]] = {
+    "comstar": {"dd": dd.run},
+    "iscsitgt": {"dd": dd.run, "iscsitadm": iscsitadm.run},
+}
+# Those of all systems.
+NAMES: frozenset[str] = frozenset().union(*_PROGRAMS.values(), *_ASKING.values())
 
 _READING = {"zfs": frozenset({"list", "get", "holds"}), "zpool": frozenset({"list", "status", "get", "iostat"})}
 
 
-def run(node: Node, argv: Sequence[str], *, now: float) -> Answer:
+def names(flavour: Flavour) -> frozenset[str]:
+    """The programs that a system has."""
+    return frozenset(_PROGRAMS[flavour.target_program]) | frozenset(_ASKING[flavour.target_program])
+
+
+def run(node: Node, argv: Sequence[str], *, now: float, typed: str = "") -> Answer:
     """Run one command line. ``now`` is seconds since the epoch: creation times and new GUIDs come from it."""
     unknown = node.conditions - CONDITIONS.keys()
     if unknown:
         raise ValueError(f"no such conditions: {', '.join(sorted(unknown))}")
     name = basename(argv[0]) if argv else ""
-    program = _PROGRAMS.get(name)
+    kind = node.flavour.target_program
+    if name in _ASKING[kind]:
+        return _ASKING[kind][name](node, argv[1:], now=now, typed=typed)
+    program = _PROGRAMS[kind].get(name)
     if program is None:
         return Answer(stderr=f"sh: {name}: not found\n", exit=127)
     return program(node, argv[1:], now=now)
 
 
 def changes(argv: Sequence[str]) -> bool:
-    """Whether the command line could change the node's state. May say yes for one that does not."""
+    """Whether the command line could change the node's state. May say yes for one that does not.
+
+    Any call of iscsitadm may: it starts the service.
+    """
     name = basename(argv[0]) if argv else ""
-    if name not in _PROGRAMS or name in {"svcs", "kstat"}:
+    if name not in NAMES or name in {"svcs", "kstat", "dd"}:
         return False
     subcommand = argv[1].lower() if len(argv) > 1 else ""
     if name in {"stmfadm", "sbdadm", "itadm"}:

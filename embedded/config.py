@@ -14,7 +14,7 @@ from pathlib import Path
 
 INITIATOR = "iqn.2026-11.org.xvmstore:xen1"
 SHARED_TARGET = "iqn.2026-11.org.xvmstore:embedded"
-FLAVOURS = ("illumos", "b111")
+FLAVOURS = ("illumos", "b111", "b85")
 
 _CONFIG = """\
 # Written by `xvmstore embedded start`; kept on restart.
@@ -24,18 +24,25 @@ port = {ssh_port}
 user = {user}
 identity = {identity}
 known_hosts = {known_hosts}
-backend = "comstar"
+backend = "{backend}"
 release = "{flavour}"
 base = "tank/xvm"
 portals = ["127.0.0.1:{iscsi_port}"]
 {layout}
-lun = 1                        # tgtd keeps LUN 0 for its own controller
 default_dom0s = ["xen1"]
 [dom0s.xen1]
 initiator = "{initiator}"
 chap_user = "xen1"
 chap_secret_file = {secret}
 """
+
+_LUN = "lun = 1                        # tgtd keeps LUN 0 for its own controller"
+# By flavour: the backend's name, and how volumes share targets. iscsitgtd gives a target LUN 0 first.
+_LAYOUTS = {
+    "illumos": ("comstar", f'layout = "target-per-volume"\n{_LUN}'),
+    "b111": ("comstar", f'layout = "shared-target"\ntarget = "{SHARED_TARGET}"\n{_LUN}'),
+    "b85": ("iscsitadm", 'layout = "target-per-volume"'),
+}
 
 _SSH_CONFIG = """\
 Host embedded
@@ -124,10 +131,9 @@ def _quoted(text: object) -> str:
 
 
 def _config(directory: Path, identity: Identity) -> str:
-    layout = 'layout = "target-per-volume"'
-    if identity.flavour == "b111":
-        layout = f'layout = "shared-target"\ntarget = "{SHARED_TARGET}"'
+    backend, layout = _LAYOUTS[identity.flavour]
     return _CONFIG.format(
+        backend=backend,
         ssh_port=identity.ssh_port,
         iscsi_port=identity.iscsi_port,
         flavour=identity.flavour,

@@ -8,6 +8,7 @@ tgtd knows no offset.
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -56,6 +57,37 @@ def move(path: Path, new: Path) -> None:
     for old, renamed in ((path, new), (head_of(path), head_of(new))):
         if old.exists():
             old.rename(renamed)
+
+
+def read(path: Path, count: int, *, at: int) -> bytes:
+    """Bytes of the device, less where it ends."""
+    data = b""
+    for file, offset, length in _pieces(path, count, at=at):
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            data += opened.read(length)
+    return data
+
+
+def write(path: Path, data: bytes, *, at: int) -> int:
+    """Overwrite bytes of the device; how many there was room for."""
+    done = 0
+    for file, offset, length in _pieces(path, len(data), at=at):
+        with file.open("r+b") as opened:
+            room = max(os.fstat(opened.fileno()).st_size - offset, 0)
+            opened.seek(offset)
+            done += opened.write(data[done : done + min(length, room)])
+    return done
+
+
+def _pieces(path: Path, count: int, *, at: int) -> Iterator[tuple[Path, int, int]]:
+    """Which bytes of which files a range of the device is."""
+    head = HEAD if head_of(path).exists() else 0
+    first = min(max(head - at, 0), count)
+    if first:
+        yield head_of(path), at, first
+    if count > first:
+        yield path, max(at - head, 0), count - first
 
 
 class Allocated:

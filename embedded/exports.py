@@ -1,4 +1,4 @@
-"""What the data side must serve, worked out from units, views, groups, targets and CHAP accounts.
+"""What the data side must serve for COMSTAR, worked out from units, views, groups, targets and CHAP accounts.
 
 A LUN shows on a target when the target is online, STMF and the iSCSI target service run, the unit is registered and
 online, and one of its views covers the target (target group All, or a group with the target in it).

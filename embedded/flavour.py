@@ -3,7 +3,7 @@
 A command asks its flavour for a capability; no command asks which system it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -12,6 +12,12 @@ class Flavour:
     """Capabilities and texts of one system."""
 
     name: str
+    system: str
+    """What ``uname -v`` says."""
+    target_program: Literal["comstar", "iscsitgt"]
+    """What exports zvols: COMSTAR with its three tools, or iscsitgtd, which takes orders from iscsitadm."""
+    lun_zero: bool
+    """Every target has a LUN 0, which tgtd by itself cannot serve."""
     zfs_parsable_list: bool
     """``zfs list -p`` (illumos since 2013-10-16)."""
     zfs_depth: bool
@@ -20,6 +26,12 @@ class Flavour:
     """Several operands of ``zfs snapshot``, and its exit 2 for a missing dataset (illumos 2012-06-30)."""
     snapshot_lists: bool
     """``a@x,y`` and ``a@x%y`` with ``-nvpd`` of ``zfs destroy`` (illumos 2011-11-05)."""
+    snapshot_properties: bool
+    """User properties of snapshots, and ``-o`` of ``zfs snapshot`` (b96)."""
+    lists_snapshots: bool
+    """``zfs list`` without -t shows snapshots too (before b99)."""
+    get_types: bool
+    """``-t`` of ``zfs get``, which OpenSolaris never had."""
     holds: bool
     """``zfs hold``, ``release``, ``holds`` (b121)."""
     several_properties: bool
@@ -84,16 +96,22 @@ class Flavour:
 
 ILLUMOS = Flavour(
     name="illumos",
+    system="omnios-r151050",
+    target_program="comstar",
+    lun_zero=False,
     zfs_parsable_list=True,
     zfs_depth=True,
     several_snapshots=True,
     snapshot_lists=True,
+    snapshot_properties=True,
+    lists_snapshots=False,
+    get_types=True,
     holds=True,
     several_properties=True,
     zfs_create_dry_run=True,
     byte_suffix="B",
     usage_trailer=True,
-    missing_properties=frozenset(),
+    missing_properties=frozenset({"shareiscsi"}),  # taken out in b136
     volsize_source="local",
     default_compression="on",
     compressions=("on", "off", "lzjb", "gzip", *(f"gzip-{n}" for n in range(1, 10)), "zle", "lz4"),
@@ -131,10 +149,16 @@ ILLUMOS = Flavour(
 
 B111 = Flavour(
     name="b111",
+    system="snv_111b",
+    target_program="comstar",
+    lun_zero=False,
     zfs_parsable_list=False,
     zfs_depth=False,
     several_snapshots=False,
     snapshot_lists=False,
+    snapshot_properties=True,
+    lists_snapshots=False,
+    get_types=False,
     holds=False,
     several_properties=False,
     zfs_create_dry_run=False,
@@ -199,4 +223,26 @@ B111 = Flavour(
     iqn_prefix="iqn.1986-03.com.sun:02:",
 )
 
-FLAVOURS = {flavour.name: flavour for flavour in (ILLUMOS, B111)}
+# What is said of COMSTAR's tools is of no use here: there are none.
+B85 = replace(
+    B111,
+    name="b85",
+    system="snv_85",
+    target_program="iscsitgt",
+    lun_zero=True,
+    snapshot_properties=False,
+    lists_snapshots=True,
+    missing_properties=B111.missing_properties
+    | {
+        "primarycache",
+        "secondarycache",
+        "usedbychildren",
+        "usedbydataset",
+        "usedbyrefreservation",
+        "usedbysnapshots",
+    },
+    zpool_missing=B111.zpool_missing | {"listsnapshots"},
+    metadata_head=False,
+)
+
+FLAVOURS = {flavour.name: flavour for flavour in (ILLUMOS, B111, B85)}

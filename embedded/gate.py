@@ -32,7 +32,7 @@ _CALLERS_FD = re.compile(r"/dev/(?:stdin|fd/[0-9])")
 class Commands(Protocol):
     """The command side of one node."""
 
-    def run(self, argv: Sequence[str], *, condition: str) -> Answer:
+    def run(self, argv: Sequence[str], *, condition: str, typed: str) -> Answer:
         """Carry the command out (under the named condition, if any) and save what it changed."""
 
     def changes(self, argv: Sequence[str]) -> bool:
@@ -41,8 +41,8 @@ class Commands(Protocol):
     def served(self) -> tuple[ServedTarget, ...]:
         """Give what must be served now."""
 
-    def logged_in(self, sessions: tuple[Session, ...]) -> None:
-        """Take the initiators that are logged in, for commands that show them."""
+    def logged_in(self, sessions: tuple[Session, ...], *, visited: frozenset[str]) -> None:
+        """Take the initiators that are logged in, and the targets that anybody was, for commands that show them."""
 
 
 class Data(Protocol):
@@ -57,6 +57,9 @@ class Data(Protocol):
     async def sessions(self) -> tuple[Session, ...]:
         """Give the initiators that are logged in."""
 
+    def visited(self) -> frozenset[str]:
+        """Give the targets that somebody has logged in to, as far as that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
@@ -67,7 +70,7 @@ class _Caller:
 
 
 def _shows_sessions(argv: Sequence[str]) -> bool:
-    return argv[0] in {"stmfadm", "itadm"} and argv[1:2] != [] and "-target" in argv[1]
+    return argv[0] == "iscsitadm" or (argv[0] in {"stmfadm", "itadm"} and argv[1:2] != [] and "-target" in argv[1])
 
 
 @contextlib.contextmanager
@@ -178,17 +181,18 @@ class Gate:
         argv = caller.request.argv
         async with self._lock:
             if self.data is not None and _shows_sessions(argv):
-                self._commands.logged_in(await self.data.sessions())
+                self._commands.logged_in(await self.data.sessions(), visited=self.data.visited())
             loop = asyncio.get_running_loop()
             with _as_seen_here(caller.request) as seen:
-                answer = await loop.run_in_executor(self._worker, lambda: self._run(seen, condition))
+                typed = caller.request.input
+                answer = await loop.run_in_executor(self._worker, lambda: self._run(seen, condition, typed))
             if self.data is not None and self._commands.changes(argv):
                 self.data.changed()
             return answer
 
-    def _run(self, argv: list[str], condition: str) -> Answer:
+    def _run(self, argv: list[str], condition: str, typed: str) -> Answer:
         try:
-            return self._commands.run(argv, condition=condition)
+            return self._commands.run(argv, condition=condition, typed=typed)
         except Exception:  # noqa: BLE001  # the node outlives a defect in one command
             _log.exception("%s failed inside the node", argv[0])
             return Answer("", f"{argv[0]}: internal error of the embedded node (see node.log)\n", 70)

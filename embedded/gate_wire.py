@@ -23,7 +23,7 @@ class Request:
     """A command as a stub sent it.
 
     ``execution`` is empty outside the node's own SSH server; ``input`` is what the caller has in a descriptor that
-    the arguments name (/dev/stdin).
+    the arguments name (/dev/stdin), or what the stub has read for the program: a secret that was typed, data.
     """
 
     token: str

@@ -16,7 +16,11 @@ from embedded.served import Session
 
 STMF = "svc:/system/stmf:default"
 ISCSI_TARGET = "svc:/network/iscsi/target:default"
+ISCSITGT = "svc:/system/iscsitgt:default"
 TEBIBYTE = 1 << 40
+
+# By target program. iscsitgtd is not started before somebody needs it.
+_SERVICES = {"comstar": {STMF: "online", ISCSI_TARGET: "online"}, "iscsitgt": {ISCSITGT: "disabled"}}
 
 # What a real node can suffer and no command causes. Tests and fault injection put these into Node.conditions.
 CONDITIONS = {
@@ -37,6 +41,10 @@ CONDITIONS = {
     "svcadm-eacces": "the caller may not change services",
     "svc-fails": "a service that is started goes to maintenance",
     "svc-contested": "a service that is started is disabled by someone else meanwhile",
+    "iscsitgt-fails": "the iSCSI target daemon cannot be started",
+    "iscsitgt-denied": "the caller may not change what the iSCSI target daemon serves",
+    "share-unprivileged": "the iSCSI target daemon does not run, and who shares a volume may not start it",
+    "share-refused": "the iSCSI target daemon refuses to share or unshare a volume",
     "no-stmf-kstats": "COMSTAR has no kstats, as before b114",
 }
 
@@ -111,12 +119,66 @@ class Defaults:
 
 
 @dataclass(slots=True)
+class DaemonLun:
+    """A LUN of iscsitgtd. The size is what the backing store had when this was made. ``guid`` is in lower case.
+
+    ``visited``: somebody has logged in since, and so the GUID shows.
+    """
+
+    backing: str
+    size: int
+    guid: str
+    kind: str = "disk"
+    visited: bool = False
+
+
+@dataclass(slots=True)
+class DaemonTarget:
+    """A target of iscsitgtd, known by a local name. ``shared``: ZFS made it, for the property shareiscsi.
+
+    ``acl`` are local names of initiators, ``tpgts`` numbers. What was read and written is operations, then bytes.
+    """
+
+    iqn: str
+    alias: str | None = None
+    acl: list[str] = field(default_factory=list)
+    tpgts: list[str] = field(default_factory=list)
+    luns: dict[int, DaemonLun] = field(default_factory=dict)
+    shared: bool = False
+    reads: tuple[int, int] = (0, 0)
+    writes: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class LocalInitiator:
+    """An initiator that iscsitgtd knows by a local name, with its CHAP account."""
+
+    iscsi_name: str
+    chap_name: str | None = None
+    chap_secret: str | None = None
+
+
+@dataclass(slots=True)
+class Daemon:
+    """The configuration of iscsitgtd. ``settings`` are those of ``modify admin`` that mean nothing here, by letter."""
+
+    targets: dict[str, DaemonTarget] = field(default_factory=dict)
+    initiators: dict[str, LocalInitiator] = field(default_factory=dict)
+    tpgts: dict[str, list[str]] = field(default_factory=dict)
+    base_directory: str | None = None
+    chap_name: str | None = None
+    chap_secret: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Dataset:
     """A filesystem, volume or snapshot.
 
     ``properties`` are the local ones, native and user, as raw text. ``metadata`` is the hidden property
-    stmf_sbd_lu of a volume. ``shared`` is how many of a clone's bytes belong to its origin, ``assumed`` how many count
-    as written besides those in the content's file.
+    stmf_sbd_lu of a volume, ``shared_as`` what iscsioptions keeps: the IQN under which iscsitgtd shared it. ``shared``
+    is how many of a clone's bytes belong to its origin, ``assumed`` how many count as written besides those in the
+    content's file.
     """
 
     kind: str
@@ -132,6 +194,7 @@ class Dataset:
     holds: dict[str, float] = field(default_factory=dict)
     deferred: bool = False
     metadata: LogicalUnit | None = None
+    shared_as: str | None = None
 
 
 @dataclass(slots=True)
@@ -200,6 +263,7 @@ class Node:
     portal_groups: dict[str, list[str]] = field(default_factory=dict)
     initiators: dict[str, Initiator] = field(default_factory=dict)
     defaults: Defaults = field(default_factory=Defaults)
+    daemon: Daemon = field(default_factory=Daemon)
     services: dict[str, Service] = field(default_factory=dict)
     initialized: bool = True
     host_id: str = "0C2A6D000000"
@@ -216,13 +280,13 @@ class Node:
 
     @classmethod
     def create(cls, root: Path, flavour: str, *, pool: str = "tank", pool_size: int = 2 * TEBIBYTE) -> "Node":
-        """A fresh node with one healthy, empty pool and its services online. Makes the directories, saves nothing."""
+        """A fresh node with one healthy, empty pool and services as installed. Makes directories, saves nothing."""
         if flavour not in FLAVOURS:
             raise ValueError(f"no such flavour: {flavour!r}, there are {', '.join(sorted(FLAVOURS))}")
         (root / "zvol").mkdir(parents=True, exist_ok=True)
         (root / "fs").mkdir(exist_ok=True)
         node = cls(root, flavour)
-        node.services = {STMF: Service(), ISCSI_TARGET: Service()}
+        node.services = {name: Service(state) for name, state in _SERVICES[node.flavour.target_program].items()}
         disks = [Disk("c1t0d0s0"), Disk("c1t1d0s0")]
         node.pools[pool] = Pool(pool_size, disks, node.identity())
         node.datasets[pool] = Dataset("filesystem", 0.0, node.next_txg(), node.identity())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from embedded import backing, content
 from embedded.config import INITIATOR, SHARED_TARGET
+from embedded.flavour import FLAVOURS
 from embedded.model import Dataset, Initiator, LogicalUnit, Node, Target, View
 from embedded.zfs_space import thick_reservation
 
@@ -52,6 +53,8 @@ def seed(
     ``exported`` volumes get a unit, a view and a target, as the layout that the flavour starts with has them; each
     costs the server time when it starts, as it serves them.
     """
+    if FLAVOURS[flavour].target_program != "comstar":
+        raise ValueError(f"a seeded node exports with COMSTAR, which {flavour} has not")
     pool = base.partition("/")[0]
     node = Node.create(root, flavour, pool=pool, pool_size=volumes * 32 * _GIBIBYTE + (1 << 41))
     node.boot_time = _FIRST

@@ -27,8 +27,11 @@ from embedded.config import (
 )
 from embedded.execlog import ExecLog
 from embedded.faults import Faults
+from embedded.flavour import FLAVOURS
 from embedded.gate import Commands, Gate
 from embedded.gate_stubs import write_stubs
+from embedded.lun_shift import BEHIND, LunShift, shifted
+from embedded.served import ServedTarget
 from embedded.server_shell import Login
 from embedded.tgt import Applier, TgtData
 from embedded.tgt_process import Tgtd, TgtError
@@ -48,9 +51,10 @@ class Open(Protocol):
 
 def open_node(directory: Path, flavour: str, *, fresh: bool) -> tuple[Commands, frozenset[str]]:
     """Give the node's command side and the names of its commands."""
-    from embedded.start_node import NAMES, NodeCommands
+    from embedded.commands import names
+    from embedded.start_node import NodeCommands
 
-    return NodeCommands.open(directory, flavour, fresh=fresh), NAMES
+    return NodeCommands.open(directory, flavour, fresh=fresh), names(FLAVOURS[flavour])
 
 
 @contextlib.contextmanager
@@ -99,21 +103,46 @@ async def _start_gate(stack: contextlib.AsyncExitStack, directory: Path, *, comm
     return gate
 
 
-async def _start_data(stack: contextlib.AsyncExitStack, directory: Path, *, gate: Gate, port: int) -> None:
+async def _start_data(stack: contextlib.AsyncExitStack, directory: Path, *, gate: Gate, identity: Identity) -> None:
     tgtd = Tgtd(directory)
     if not tgtd.installed():
         sys.stderr.write("tgtd is not installed: LUNs are shown but not served\n")
         return
     stack.callback(tgtd.stop)
-    try:
-        await asyncio.to_thread(tgtd.start, port)
-    except TgtError as error:
-        raise StartError(str(error)) from error
-    data = TgtData(gate.served, Applier(tgtd))
+    port = identity.iscsi_port
+    if FLAVOURS[identity.flavour].lun_zero:
+        data = await _behind_a_door(stack, tgtd, gate=gate, port=port)
+    else:
+        data = await _in_the_open(tgtd, gate=gate, port=port)
     stack.push_async_callback(data.stop)
     data.changed()
     await data.settled()
     gate.data = data
+
+
+async def _serve_at(tgtd: Tgtd, port: int, *, address: str) -> None:
+    try:
+        await asyncio.to_thread(tgtd.start, port, address=address)
+    except TgtError as error:
+        raise StartError(str(error)) from error
+
+
+async def _in_the_open(tgtd: Tgtd, *, gate: Gate, port: int) -> TgtData:
+    await _serve_at(tgtd, port, address="127.0.0.1")
+    return TgtData(gate.served, Applier(tgtd))
+
+
+async def _behind_a_door(stack: contextlib.AsyncExitStack, tgtd: Tgtd, *, gate: Gate, port: int) -> TgtData:
+    """Initiators come through ``lun_shift``, for the sake of LUN 0."""
+
+    async def desired() -> tuple[ServedTarget, ...]:
+        return shifted(await gate.served())
+
+    await _serve_at(tgtd, port, address=BEHIND)
+    door = LunShift()
+    stack.push_async_callback(door.stop)
+    await door.start(port)
+    return TgtData(desired, Applier(tgtd), visited=door.visited)
 
 
 def _make_keys(directory: Path) -> str:
@@ -143,7 +172,7 @@ async def _start(
     stack.callback(log.close)
     gate = await _start_gate(stack, directory, commands=commands, log=log)
     write_stubs(directory / "bin", names=names, flavour=identity.flavour, gate=directory / "gate")
-    await _start_data(stack, directory, gate=gate, port=identity.iscsi_port)
+    await _start_data(stack, directory, gate=gate, identity=identity)
     server = Server(Node(_login(directory, login_shell), log, gate.settled))
     port = await _listen(stack, server, directory=directory, port=identity.ssh_port)
     identity = replace(identity, ssh_port=port)

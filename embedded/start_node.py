@@ -4,10 +4,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded import commands
+from embedded import commands, exports, iscsitgt, iscsitgt_exports
 from embedded.answer import Answer
 from embedded.config import StartError
-from embedded.exports import served
 from embedded.model import Node
 from embedded.served import ServedTarget, Session
 
@@ -49,14 +48,14 @@ class NodeCommands:
         node.save()
         return cls(node)
 
-    def run(self, argv: Sequence[str], *, condition: str) -> Answer:
+    def run(self, argv: Sequence[str], *, condition: str, typed: str = "") -> Answer:
         """Run one command; what it changed is on disk when this returns."""
         self._refresh()
         added = condition != "" and condition not in self._node.conditions
         if added:
             self._node.conditions.add(condition)
         try:
-            answer = commands.run(self._node, list(argv), now=time.time())
+            answer = commands.run(self._node, list(argv), now=time.time(), typed=typed)
         finally:
             if added:
                 self._node.conditions.discard(condition)
@@ -70,11 +69,13 @@ class NodeCommands:
 
     def served(self) -> tuple[ServedTarget, ...]:
         """Give what the data side must serve."""
-        return served(self._node)
+        return exports.served(self._node) + iscsitgt_exports.served(self._node)
 
-    def logged_in(self, sessions: tuple[Session, ...]) -> None:
-        """Take the sessions for the commands that show them."""
+    def logged_in(self, sessions: tuple[Session, ...], *, visited: frozenset[str]) -> None:
+        """Take the sessions for the commands that show them, which save what has been visited."""
+        self._refresh()
         self._node.sessions = sessions
+        iscsitgt.visit(self._node, visited | {session.target for session in sessions})
 
     def save(self) -> None:
         """Write the state down."""

@@ -186,8 +186,14 @@ class Applier:
 class TgtData:
     """The data side for the gate: applies off the event loop, and tells when it has caught up."""
 
-    def __init__(self, desired: Callable[[], Awaitable[tuple[ServedTarget, ...]]], applier: Applier) -> None:
-        self._desired, self._applier = desired, applier
+    def __init__(
+        self,
+        desired: Callable[[], Awaitable[tuple[ServedTarget, ...]]],
+        applier: Applier,
+        *,
+        visited: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        self._desired, self._applier, self.visited = desired, applier, visited
         self._worker = ThreadPoolExecutor(1, "tgt")
         self._noted = self._served = 0
         self._round: asyncio.Task[None] | None = None

@@ -103,13 +103,13 @@ class Tgtd:
         """Tell whether tgtd is on this machine."""
         return all(shutil.which(name, path=_PATH) for name in ("tgtd", "tgtadm"))
 
-    def start(self, port: int) -> None:
+    def start(self, port: int, *, address: str = "127.0.0.1") -> None:
         """Start it and wait until it answers."""
         self._socket = self._choose_socket()
         with (self._directory / "tgtd.log").open("ab") as log:
             program = shutil.which("tgtd", path=_PATH) or "tgtd"
             # Two threads per LUN instead of sixteen: a thousand volumes are a thousand LUNs.
-            argv = [program, "-f", "-t", "2", "--iscsi", f"portal=127.0.0.1:{port}"]
+            argv = [program, "-f", "-t", "2", "--iscsi", f"portal={address}:{port}"]
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), cwd="/"
             )

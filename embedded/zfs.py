@@ -50,8 +50,9 @@ def _commands(node: Node) -> Mapping[str, Subcommand]:
     lacking = {
         "create": "" if flavour.zfs_create_dry_run else "nvP",
         "destroy": "" if flavour.snapshot_lists else "dnvp",
+        "snapshot": "" if flavour.snapshot_properties else "o",
         "list": ("" if flavour.zfs_parsable_list else "p") + ("" if flavour.zfs_depth else "d"),
-        "get": "" if flavour.zfs_depth else "d",
+        "get": ("" if flavour.zfs_depth else "d") + ("" if flavour.get_types else "t"),
     }
     known = {**_COMMANDS, **(_HOLDS if flavour.holds else {})}
     known = {name: replace(one, options=_without(one.options, lacking.get(name, ""))) for name, one in known.items()}

@@ -1,6 +1,6 @@
 """zfs set, inherit, rename, promote."""
 
-from embedded import backing, content, sizes, tree, zfs_names, zfs_values
+from embedded import backing, content, shareiscsi, sizes, tree, zfs_names, zfs_values
 from embedded.answer import Answer
 from embedded.model import Dataset
 from embedded.zfs_call import Call, ZfsError, ZfsUsageError
@@ -52,6 +52,8 @@ def _set(call: Call, name: str, *, pairs: list[tuple[str, str]]) -> None:
             _resize(call, name, size=int(raw))
         else:
             _store(call, dataset, key=key, raw=raw)
+    if any(key == shareiscsi.PROPERTY for key, _ in checked):
+        shareiscsi.follow(call.node, now=call.now)
 
 
 def _store(call: Call, dataset: Dataset, *, key: str, raw: str) -> None:
@@ -106,6 +108,8 @@ def inherit(call: Call) -> Answer:
         deep = tree.below(call.node, operand) if call.parsed.has("r") else []
         for name in [operand, *deep]:
             call.node.datasets[name].properties.pop(key, None)
+    if key == shareiscsi.PROPERTY:
+        shareiscsi.follow(call.node, now=call.now)
     return call.done()
 
 
@@ -140,7 +144,9 @@ def rename(call: Call) -> Answer:
         make_parents(call, new)
     _check_rename(call, old, new=new)
     for name in _with_all(call, old):
+        shareiscsi.unshare(call.node, name)
         tree.move(call.node, name, new=new + name.removeprefix(old))
+    shareiscsi.follow(call.node, now=call.now)
     return call.done()
 
 

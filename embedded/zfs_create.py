@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from embedded import content, sizes, tree, zfs_names, zfs_values
+from embedded import content, shareiscsi, sizes, tree, zfs_names, zfs_values
 from embedded.answer import Answer
 from embedded.model import Dataset, Node
 from embedded.zfs_call import Call, ZfsError, ZfsUsageError
@@ -175,6 +175,7 @@ def _enter(call: Call, wish: _Wish, dataset: Dataset) -> None:
     if dataset.kind == "volume":
         path = content.path_of(call.node.root, wish.name)
         content.create(path, dataset.volsize, headed=call.node.flavour.metadata_head)
+        shareiscsi.follow(call.node, now=call.now)
 
 
 def clone(call: Call) -> Answer:
@@ -204,6 +205,7 @@ def clone(call: Call) -> Answer:
     add(call, name, made)
     if snapshot.volsize:
         copy_content(call.node, source, to=name)
+        shareiscsi.follow(call.node, now=call.now)
     return call.done()
 
 

@@ -1,6 +1,6 @@
 """zfs destroy: datasets and snapshots."""
 
-from embedded import backing, tree
+from embedded import backing, shareiscsi, tree
 from embedded.answer import Answer
 from embedded.zfs_call import Call, ZfsError, ZfsUsageError
 
@@ -77,6 +77,7 @@ def destroy_one(call: Call, name: str) -> None:
         raise ZfsError(node.flavour.busy_text.format(what="destroy", name=name))
     if node.datasets[name].holds:
         raise ZfsError(f"cannot destroy '{name}': dataset is busy\n")
+    shareiscsi.unshare(node, name)
     tree.forget(node, name)
 
 
@@ -88,7 +89,8 @@ def _expand(call: Call, name: str) -> list[str]:
     head, _, spec = name.partition("@")
     call.dataset(head, kinds=("filesystem", "volume"))
     heads = [head, *(tree.below(call.node, head) if _deep(call) else [])]
-    return [found for one in heads for part in spec.split(",") for found in _matching(call, one, part)]
+    parts = spec.split(",") if call.node.flavour.snapshot_lists else [spec]
+    return [found for one in heads for part in parts for found in _matching(call, one, part)]
 
 
 def _missing(call: Call, name: str) -> ZfsError:

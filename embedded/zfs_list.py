@@ -124,9 +124,9 @@ def _sort_key(raw: str) -> tuple[int, str]:
 
 
 def list_datasets(call: Call) -> Answer:
-    """List datasets. Snapshots only show when asked for."""
+    """List datasets. Since b99 snapshots only show when asked for."""
     text = call.parsed.last("o") or _LIST_COLUMNS
-    columns = _columns(call, _SPACE_COLUMNS if text == "space" else text)
+    columns = _columns(call, _SPACE_COLUMNS if text == "space" and find(call.node, "usedbysnapshots") else text)
     types = _types(call, default=("filesystem", "volume"))
     lone = types if call.parsed.has("t") else _TYPES["all"]
     chosen = _choose(call, call.operands, types=types if call.parsed.has("t") else _wide(call), lone=lone)
@@ -148,8 +148,8 @@ def list_datasets(call: Call) -> Answer:
 
 def _wide(call: Call) -> tuple[str, ...]:
     """The types of a list without -t: a snapshot that is named is listed all the same."""
-    named = any("@" in operand for operand in call.operands)
-    return ("filesystem", "volume", "snapshot") if named else ("filesystem", "volume")
+    asked = call.node.flavour.lists_snapshots or any("@" in operand for operand in call.operands)
+    return ("filesystem", "volume", "snapshot") if asked else ("filesystem", "volume")
 
 
 def _print_table(call: Call, columns: list[Property | None], *, titles: list[str], rows: list[list[str]]) -> None:

@@ -81,6 +81,8 @@ _TABLE = (
     _index("readonly", "RDONLY", values=_ON_OFF, default="off"),
     _index("snapdir", "SNAPDIR", values=("hidden", "visible"), default="hidden", types=(FS,)),
     Property("canmount", "CANMOUNT", "index", (FS,), editable=True, default="on", values=("off", "on", "noauto")),
+    # That it takes no other types, and in which words, is unrecorded.
+    _index("shareiscsi", "SHAREISCSI", values=("on", "off", "type=disk"), default="off"),
     _index("copies", "COPIES", values=("1", "2", "3"), default="1"),
     _limit("refquota", "REFQUOTA", types=(FS,)),
     _limit("refreservation", "REFRESERV"),

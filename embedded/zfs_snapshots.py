@@ -1,6 +1,6 @@
 """zfs snapshot, rollback, hold, release, holds."""
 
-from embedded import backing, tree, zfs_names, zfs_values
+from embedded import backing, shareiscsi, tree, zfs_names, zfs_values
 from embedded.answer import Answer
 from embedded.model import Dataset
 from embedded.zfs_call import Call, ZfsError, ZfsUsageError
@@ -102,7 +102,9 @@ def rollback(call: Call) -> Answer:
         destroy_one(call, one)
     if backing.busy(call.node, head):
         raise ZfsError(call.node.flavour.busy_text.format(what="rollback", name=head))
+    shareiscsi.unshare(call.node, head)
     _put_back(call, head, target=name)
+    shareiscsi.follow(call.node, now=call.now)
     return call.done()
 
 

@@ -14,6 +14,8 @@ class BadValueError(Exception):
 def checked(node: Node, name: str, value: str, *, kind: str, creating: bool) -> tuple[str, str]:
     """The property's full name and the raw text to keep, or a refusal. ``kind`` is the dataset's type."""
     one = find(node, name)
+    if one is None and kind == "snapshot" and not node.flavour.snapshot_properties and is_user(name):
+        raise BadValueError("snapshot properties cannot be modified")  # unrecorded
     if one is None:
         return name, _user(node, name, value=value)
     if kind == "snapshot":

@@ -16,8 +16,7 @@ def volume(node: Node, guest: str) -> dict[str, Any]:
     """A volume of 2 GiB, exported to xen1."""
     said = node.xvm("volume", "create", f"{guest}/root", "--size", "2G", "--json")
     assert 0 == said.exit, said.err
-    made: dict[str, Any] = said.json
-    return made
+    return node.after_first_login(said.json)
 
 
 def tool(name: str, node: Node, made: dict[str, Any], *words: str, **login: str) -> subprocess.CompletedProcess[str]:
@@ -72,12 +71,16 @@ def test_conformance(node: Node, volume: dict[str, Any]) -> None:
 
 
 def test_data_stays_through_resize_and_reexport(node: Node, volume: dict[str, Any]) -> None:
-    """A session that stays logged in sees the new size; what it wrote is there after unexport and export."""
+    """A session that stays logged in sees the new size, where that can be, and else keeps the old one.
+
+    What it wrote is there after unexport and export.
+    """
     name, data = volume["name"], bytes(range(256)) * 16
     with Session(lun(node, volume)) as session:
         session.write(GIB, data)
-        assert 0 == node.xvm("volume", "resize", name, "--size", "3G").exit
-        assert (3 * GIB, 512) == session.capacity()
+        grown = node.xvm("volume", "resize", name, "--size", "3G")
+        assert (node.grows_in_use, not node.grows_in_use) == (grown.exit == 0, "is logged in" in grown.err)
+        assert ((3 if node.grows_in_use else 2) * GIB, 512) == session.capacity()
         assert data == session.read(GIB, len(data))
     assert 0 == node.xvm("lun", "unexport", name).exit
     with pytest.raises(InitiatorError):

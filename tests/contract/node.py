@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.contract.proofs import RECORDER
 from xvmstore import cli
 from xvmstore.results import Volume
 
@@ -31,9 +32,13 @@ class Said:
 class Node(ABC):
     """A node with the pool tank, the base dataset tank/xvm, and one dom0, xen1, that uses CHAP."""
 
+    # Which column of docs/platforms.md it is.
+    platform: str
     config: Path
     initiator: str
     secret: str
+    # An LU may change its size while somebody is logged in.
+    grows_in_use = True
 
     @abstractmethod
     def on_node(self, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -59,11 +64,17 @@ class Node(ABC):
     def portal(self, made: dict[str, Any]) -> str:
         """Where this machine reaches a volume's target."""
 
+    def after_first_login(self, made: dict[str, Any]) -> dict[str, Any]:
+        """The volume once somebody has logged in: some nodes give an LU its GUID only then."""
+        return made
+
     def xvm(self, *arguments: str, config: Path | None = None) -> Said:
         """Run the command line in this process."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = cli.run(["-c", str(config or self.config), *arguments])
+        if code == 0:
+            RECORDER.succeeded(self.platform, arguments)
         return Said(code, out.getvalue(), err.getvalue())
 
     def variant(self, folder: Path, *, node: str = "", tables: str = "") -> Path:
@@ -92,6 +103,8 @@ class Node(ABC):
 
     def empty_guests(self) -> list[str]:
         """Guests' datasets without a disk."""
-        names = self.on_node("zfs", "list", "-H", "-o", "name", "-r", "tank/xvm").stdout.split()
+        names = self.on_node(
+            "zfs", "list", "-H", "-t", "filesystem,volume", "-o", "name", "-r", "tank/xvm"
+        ).stdout.split()
         guests = [name for name in names if name.count("/") == 2]
         return [guest for guest in guests if not any(name.startswith(guest + "/") for name in names)]

@@ -12,8 +12,8 @@ def test_create_prints_what_is_needed(node: Node, guest: str) -> None:
     """GUID, target, LUN, size, dom0s and the xl line, in JSON and for people."""
     said = node.xvm("volume", "create", f"{guest}/root", "--size", "20G", "--json")
 
-    made = said.json
     assert 0 == said.exit
+    made = node.after_first_login(said.json)
     wanted = {"name", "dataset", "size", "guid", "serial", "target", "lun", "portals", "dom0s", "disk"}
     assert set() == wanted - set(made)
     assert (f"{guest}/root", f"tank/xvm/{guest}/root", 20 * GIB) == (made["name"], made["dataset"], made["size"])
@@ -126,7 +126,7 @@ def test_rename(modern: Node, guest: str) -> None:
 def test_unexport_and_export(node: Node, guest: str) -> None:
     """What comes back is the same disk: GUID, target, LUN, serial."""
     name = f"{guest}/root"
-    before = node.xvm("volume", "create", name, "--size", "1G", "--json").json
+    before = node.after_first_login(node.xvm("volume", "create", name, "--size", "1G", "--json").json)
 
     gone = node.xvm("lun", "unexport", name, "--json")
     twice = node.xvm("lun", "unexport", name)

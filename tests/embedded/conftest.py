@@ -33,7 +33,7 @@ class FakeCommands:
     served_calls: int = 0
     busy: int = 0
 
-    def run(self, argv: Sequence[str], *, condition: str) -> Answer:
+    def run(self, argv: Sequence[str], *, condition: str, typed: str = "") -> Answer:
         """Run one made-up command."""
         self.busy += 1
         assert self.busy == 1, "two commands at once"
@@ -75,7 +75,7 @@ class FakeCommands:
         self.served_calls += 1
         return self.targets
 
-    def logged_in(self, sessions: tuple[Session, ...]) -> None:
+    def logged_in(self, sessions: tuple[Session, ...], *, visited: frozenset[str]) -> None:
         """Keep the sessions."""
         self.sessions = sessions
 

@@ -57,7 +57,12 @@ CONDITION_OF = {
     "caller lacks authorization solaris.smf.modify.stmf": "no-modify-auth",
     "configuration changed by another process meanwhile": "config-changed",
     "svc:/network/iscsi/target:default is disabled": "iscsi-target-disabled",
+    "daemon answers error 1069: Permission denied": "iscsitgt-denied",
+    "daemon door /var/run/iscsi_tgt_door missing; svc:/system/iscsitgt:default is disabled;"
+    " smf_enable_instance(system/iscsitgt:default) fails": "iscsitgt-fails",
 }
+# Environments that are the state of the node itself: the scenario, or a case before, makes it.
+_STATE_ENV = ("daemon has no targets", "daemon answers error ")
 
 
 def _parse(file: str, block: str) -> Case:
@@ -108,7 +113,8 @@ def both(*preparations: Preparation) -> Preparation:
 
 
 def _run(node: Node, case: Case, now: float) -> Answer:
-    condition = {CONDITION_OF[case.env]} if case.env else set()
+    own = case.env.startswith(_STATE_ENV) and case.env not in CONDITION_OF
+    condition = {CONDITION_OF[case.env]} if case.env and not own else set()
     node.conditions |= condition
     try:
         return commands.run(node, shlex.split(case.command), now=now)

@@ -1,11 +1,11 @@
-"""What the recorded stmfadm, sbdadm and itadm files need beyond their own cases."""
+"""What the recorded stmfadm, sbdadm, itadm and iscsitadm files need beyond their own cases."""
 
 import calendar
 import time
 from dataclasses import replace
 
-from embedded import content
-from embedded.model import Dataset, Node, Target
+from embedded import commands, content
+from embedded.model import Daemon, Dataset, Node, Target
 from embedded.served import Session
 from tests.embedded.replay import Preparation, Scenario, both, sh
 
@@ -15,6 +15,7 @@ LU3 = "600144F00C2A6D0000006A27E7400003"
 VM1_IQN = "iqn.2026-11.com.example:tank.vm1"
 DEVICE = "/dev/zvol/rdsk/tank"
 OLD_NOW = float(0x4A285C80)
+SOLARIS_DOM0 = "iqn.1986-03.com.sun:01:0003ba0e0795.4455571f"
 
 
 def volumes(node: Node) -> None:
@@ -139,6 +140,53 @@ def no_eperm(node: Node) -> None:
     node.conditions.discard("stmf-eperm")
 
 
+def daemon_targets(node: Node) -> None:
+    """The volumes and targets of the iscsitadm recordings: one with a session, one shared by ZFS."""
+    node.host_id, node.unit_counter = "0C2A6D000001", 0
+    node.identifiers = ["7c5a3d1e-0c4b-4b3b-9d6e-8d6b4f3a2c11", "0d3c2b1a-5e6f-4a7b-8c9d-aabbccddeeff"]
+    daemon_groups(node)
+    sh("zfs create -s -V 8G tank/vm1", "zfs create -s -V 8G tank/vm1b", "zfs create -s -V 4G tank/vm2")(node)
+    commands.run(node, f"iscsitadm create target -b {DEVICE}/vm1 -a vm1 vm1".split(), now=OLD_NOW)
+    sh("iscsitadm modify target -l dom0 -p 1 vm1", "zfs set shareiscsi=on tank/vm2")(node)
+    node.daemon.targets["vm1"].luns[0].visited = True
+    node.daemon.targets["vm1"].reads = (120 << 10, 5046586573)
+    node.daemon.targets["vm1"].writes = (4 << 10, 319 << 20)
+    logged_in(node)
+
+
+def logged_in(node: Node) -> None:
+    """The session of the iscsitadm recordings."""
+    node.initiator_aliases = {SOLARIS_DOM0: "dom0"}
+    node.sessions = (Session(node.daemon.targets["vm1"].iqn, SOLARIS_DOM0, 0.0),)
+
+
+def daemon_groups(node: Node) -> None:
+    """Initiators and portal groups, and the base directory."""
+    sh(
+        f"iscsitadm create initiator -n {SOLARIS_DOM0} dom0",
+        "iscsitadm modify initiator -H dom0user dom0",
+        "iscsitadm create initiator -n iqn.2005-03.org.open-iscsi:abc linux1",
+        "iscsitadm create tpgt 1",
+        "iscsitadm modify tpgt -i 192.0.2.10 1",
+        "iscsitadm modify tpgt -i 192.0.2.11 1",
+        "iscsitadm create tpgt 2",
+        "iscsitadm modify admin -d /export/iscsi",
+    )(node)
+    node.daemon.initiators["dom0"].chap_secret = "abcdefghijkl"
+
+
+def no_daemon_targets(node: Node) -> None:
+    """The daemon as it was installed; the volumes stay."""
+    node.daemon = Daemon()
+
+
+def daemon_targets_again(node: Node) -> None:
+    """Everything anew, for cases that were recorded before the targets went."""
+    no_daemon_targets(node)
+    sh("zfs destroy tank/vm1", "zfs destroy tank/vm1b", "zfs destroy tank/vm2")(node)
+    daemon_targets(node)
+
+
 SCENARIOS = {
     "stmfadm-create-lu": Scenario(
         start=volumes,
@@ -237,6 +285,19 @@ SCENARIOS = {
             "import-lu": sh(f"sbdadm modify-lu -s 8589869056 {DEVICE}/vm1"),
             "no privilege EPERM": eperm,
             "no privilege EACCES": no_eperm,
+        },
+    ),
+    "iscsitadm-b85": Scenario(
+        flavour="b85",
+        start=daemon_targets,
+        before={
+            "list target none": no_daemon_targets,
+            "list initiator": daemon_targets_again,
+            "create target": no_daemon_targets,
+            "delete target": sh("iscsitadm delete target -u 1 vm1"),
+            "delete target LUN 0 first": sh(
+                f"iscsitadm create target -b {DEVICE}/vm1 vm1", f"iscsitadm create target -u 1 -b {DEVICE}/vm1b vm1"
+            ),
         },
     ),
     "b111-stmfadm": Scenario(flavour="b111", start=both(volumes, old_unit(LU1), old_target)),

@@ -1,4 +1,4 @@
-"""Every recorded case of stmfadm, sbdadm and itadm, in both flavours, byte for byte."""
+"""Every recorded case of stmfadm, sbdadm, itadm and iscsitadm, in their flavours, byte for byte."""
 
 from functools import cache
 

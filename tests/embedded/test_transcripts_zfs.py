@@ -1,4 +1,4 @@
-"""The recorded zfs, zpool, svcs and svcadm cases: texts byte for byte, tables by their layout.
+"""The recorded zfs (shareiscsi too), zpool, svcs and svcadm cases: texts byte for byte, tables by their layout.
 
 These files were read out of the sources, not run, and the values in them are invented. So every case has its own
 state here, errors are compared whole, and where values show, numbers are compared by their place only.
@@ -22,6 +22,7 @@ _PRE = sh(_VM1, "zfs snapshot tank/vm1@pre")
 _CLONED = both(_PRE, sh("zfs clone tank/vm1@pre tank/vm1-clone"))
 _A_B = sh(_VM1, "zfs snapshot tank/vm1@a", "zfs snapshot tank/vm1@b")
 _LU = sh("stmfadm create-lu /dev/zvol/rdsk/tank/vm1")
+_SHARE = "zfs set shareiscsi=on tank/vm1"
 
 
 def condition(name: str) -> Preparation:
@@ -116,6 +117,11 @@ def old(prepare: Preparation = lambda node: None, *, compare: str = "whole") -> 
     return Setting(prepare, compare, "b111")
 
 
+def shared(prepare: Preparation) -> Setting:
+    """A case of a release that has shareiscsi."""
+    return Setting(prepare, flavour="b85")
+
+
 @dataclass(frozen=True)
 class Part:
     """The cases of one file, and those left out with the reason."""
@@ -187,6 +193,17 @@ PARTS = {
             "destroy -nvp": Setting(_A_B, "layout"),
             "destroy -nv": Setting(_A_B, "layout"),
             "create -nvP": Setting(),
+        },
+    ),
+    "shareiscsi": Part(
+        {
+            "on": shared(sh(_VM1)),
+            "off": shared(sh(_VM1, _SHARE)),
+            "daemon not enabled, no privilege": shared(both(sh(_VM1), condition("share-unprivileged"))),
+            "daemon refused": shared(both(sh(_VM1), condition("share-refused"))),
+            "unshare refused": shared(both(sh(_VM1, _SHARE), condition("share-refused"))),
+            "after removal (b136 and later, illumos)": Setting(sh(_VM1)),
+            "read": shared(sh(_VM1, _SHARE)),
         },
     ),
     "zpool-list": Part(

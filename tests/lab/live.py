@@ -45,6 +45,7 @@ class LabNode(Node):
     matters of the usual transport is tested with it: see ``usual_transport``.
     """
 
+    platform = "lab"
     # The name the dom0's image has.
     initiator = "iqn.2026-11.org.xvmstore:dom0"
     secret = "xen1-secret-of-the-lab"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.node.live import LiveNode, start
 
-FLAVOURS = ("illumos", "b111")
+FLAVOURS = ("illumos", "b111", "b85")
 _numbers = itertools.count(1)
 
 
@@ -24,7 +24,6 @@ def shared_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield get
     for node in running.values():
         node.stop()
-        node.process.stdout.close()  # type: ignore[union-attr]
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -62,7 +61,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     for one in running:
         if one.process.poll() is None:
             one.stop()
-        one.process.stdout.close()  # type: ignore[union-attr]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from embedded.initiator import Lun, Session
 from tests.contract.node import Node
 from xvmstore.results import Volume
 
@@ -20,6 +21,7 @@ class LiveNode(Node):
 
     def __init__(self, directory: Path, flavour: str, process: subprocess.Popen[str]) -> None:
         self.directory, self.flavour, self.process = directory, flavour, process
+        self.platform = f"embedded {flavour}"
         self.config = directory / "config.toml"
         self.secret = (directory / "chap" / "xen1.secret").read_text().strip()
 
@@ -91,6 +93,58 @@ class LiveNode(Node):
         """SIGTERM, and wait."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class LiveNodeOfDaemon(LiveNode):
+    """A running embedded node with iscsitgtd. What nobody has logged in to has no GUID, so it goes by its target."""
+
+    grows_in_use = False
+
+    def after_first_login(self, made: dict[str, Any]) -> dict[str, Any]:
+        """iscsitgtd makes up the GUID when somebody looks at the LU."""
+        login = {"initiator": self.initiator, "chap_user": "xen1", "chap_secret": self.secret}
+        with Session(Lun(self.portal(made), made["target"], made["lun"], **login)) as session:
+            session.capacity()
+        shown: dict[str, Any] = self.xvm("volume", "show", made["name"], "--json").json
+        return made | shown
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """The indented lines of all targets, as label and value."""
+        lines = self.on_node("iscsitadm", "list", "target", "-v").stdout.splitlines()
+        return [(label.strip(), value) for label, _, value in (line.partition(": ") for line in lines)]
+
+    def units(self) -> dict[str, str]:
+        """Device by GUID."""
+        found: dict[str, str] = {}
+        name = guid = ""
+        for label, value in self._rows():
+            name = value if label == "Target" else name
+            guid = value.upper() if label == "GUID" else guid
+            if label == "Backing store":
+                found[guid if guid != "0" else f"0 ({name})"] = value
+        return found
+
+    def targets(self) -> list[str]:
+        """Their iSCSI names."""
+        lines = self.on_node("iscsitadm", "list", "target").stdout.splitlines()
+        return [line.partition("iSCSI Name: ")[2] for line in lines if "iSCSI Name: " in line]
+
+    def state(self) -> tuple[str, ...]:
+        """Datasets, and what the daemon lists."""
+        everything = ("zfs get -Hp -r -o name,property,value all tank", "iscsitadm list target -v",
+                      "iscsitadm list initiator -v", "iscsitadm list tpgt -v", "iscsitadm show admin")  # fmt: skip
+        return tuple(self.on_node(*command.split()).stdout for command in everything)
+
+    def ask_no_chap(self, target: str) -> None:
+        """The daemon asks those for CHAP who have a secret: forget it, for all targets."""
+        self.on_node("iscsitadm", "delete", "initiator", "-A", "xen1")
+        self.on_node("iscsitadm", "create", "initiator", "-n", self.initiator, "xen1")
+
+    def orphans(self, volumes: Sequence[Volume]) -> list[str]:
+        """There are no groups that could be left."""
+        return Node.orphans(self, volumes)
 
 
 def start(directory: Path, flavour: str) -> LiveNode:
@@ -102,4 +156,24 @@ def start(directory: Path, flavour: str) -> LiveNode:
     line = process.stdout.readline()
     assert line, "the embedded node did not start"
     assert set(json.loads(line)) == {"config", "ssh_port", "iscsi_port"}
-    return LiveNode(directory, flavour, process)
+    return (LiveNodeOfDaemon if flavour == "b85" else LiveNode)(directory, flavour, process)
+
+
+def upgraded(node: LiveNode, flavour: str) -> LiveNode:
+    """The node after its system was replaced by another release: the pool stays, and so does what iscsitgtd knows.
+
+    COMSTAR is installed and not enabled, as on any new system.
+    """
+    node.stop()
+    for name, key in (("state.json", "flavour_name"), ("server.json", "flavour")):
+        file = node.directory / name
+        facts = json.loads(file.read_text())
+        facts[key] = flavour
+        if "services" in facts:
+            off = dict.fromkeys(("svc:/system/stmf:default", "svc:/network/iscsi/target:default"), "disabled")
+            old = {service: state["state"] for service, state in facts["services"].items() if flavour == "b134"}
+            facts["services"] = {service: {"state": state, "since": 0.0} for service, state in (off | old).items()}
+        file.write_text(json.dumps(facts))
+    config = node.config.read_text()
+    node.config.write_text(config.replace('"iscsitadm"', '"comstar"').replace('"b85"', f'"{flavour}"'))
+    return start(node.directory, flavour)
