@@ -4,16 +4,19 @@ The script itself is ``files/block-xvmstore`` and explains itself. It is also wh
 calls it, so that there is one piece of code that knows how.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import resources
 
-from dom0.disk import Disk
+from dom0.disk import Disk, told_id
 from remote.errors import UnexpectedOutput
-from remote.script import ROOT_SHELL, Argv, Expect, Query, Secret, Step
+from remote.script import ROOT_SHELL, Argv, Capture, Captured, Expect, Query, Secret, Step, Word
 
 PATH = "/etc/xen/scripts/block-xvmstore"
 MAPS = "/etc/xvmstore/volumes"
+# No LU has it: what a map says while nobody knows the LU's WWID.
+NO_WWID = "naa.0"
 # What a map holds; a script of another format must not be given ours.
 FORMAT = "# map format: 1"
 
@@ -45,7 +48,7 @@ def map_of(
     lines = {
         "volume": volume,
         "node": node,
-        "wwid": f"naa.{disk.id}",
+        "wwid": f"naa.{disk.id}" if disk.id else NO_WWID,
         "target": disk.target,
         "lun": str(disk.lun),
         "portals": " ".join(portals),
@@ -66,8 +69,58 @@ umask 077; mkdir -p "$1" && chmod 700 "$1" && cat "$3" >"$1/.$2.new" && mv "$1/.
 
 
 def put_map(disk: Disk, content: Secret) -> Step:
-    """Tell dom0 what the volume's id stands for; only root can read it."""
-    return Step((ROOT_SHELL, "-c", _PUT, "put-volume-map", MAPS, disk.id or "", content))
+    """Tell dom0 what the volume's id stands for; only root can read it. Captures the id that nobody else knows yet."""
+    if disk.id is None:
+        # A name for as long as it takes.
+        name = sha256(f"{disk.target},{disk.lun}".encode()).hexdigest()[:32]
+        argv = (ROOT_SHELL, "-c", _LEARN, "put-new-volume-map", MAPS, name, content, disk.target, str(disk.lun), PATH)
+        return Step(argv, captures=(_id_of(disk, required=True),))
+    return Step((ROOT_SHELL, "-c", _PUT, "put-volume-map", MAPS, disk.id, content))
+
+
+def _id_of(disk: Disk, *, required: bool) -> Capture:
+    told = told_id(disk)
+    return Capture(told.name if isinstance(told, Captured) else "id", r"s/^id \([0-9a-f]\{1,\}\)$/\1/p", required)
+
+
+# known MAPS TARGET LUN: the id of the map that has them, if any.
+_KNOWN = """\
+known() {
+    for map in "$1"/*; do
+        case ${map##*/} in *[!0-9a-f]*) continue ;; esac
+        grep "^target=$2\\$" "$map" >/dev/null 2>&1 && grep "^lun=$3\\$" "$map" >/dev/null || continue
+        echo "${map##*/}"
+        return
+    done
+}
+"""
+
+# The script's own check logs in, compares, lets go of everything again, and says which LU it found: not the one named.
+_LEARN = (
+    _KNOWN
+    + """\
+umask 022; mkdir -p "${1%/*}" || exit
+umask 077; mkdir -p "$1" && chmod 700 "$1" || exit
+id=`known "$1" "$4" "$5"`
+if [ -z "$id" ]; then
+    cat "$3" >"$1/$2" || exit
+    said=`"$6" check "$2" 2>&1`
+    rm -f "$1/$2"
+    id=`echo "$said" | sed -n 's/.* is naa\\.\\([0-9a-f]\\{1,\\}\\), not naa\\.0: .*/\\1/p' | sed q`
+    [ -n "$id" ] || { echo "$said" >&2; exit 1; }
+fi
+sed "s/^wwid=.*/wwid=naa.$id/" "$3" >"$1/.$id.new" && mv "$1/.$id.new" "$1/$id" && echo "id $id"
+"""
+)
+
+
+def find(disk: Disk) -> tuple[Step, ...]:
+    """Captures the id of a volume whose GUID only this dom0 knows; it is empty where dom0 does not know it either."""
+    if disk.id is not None:
+        return ()
+    program = _KNOWN + 'id=`known "$1" "$2" "$3"`; [ -z "$id" ] || echo "id $id"\n'
+    argv = (ROOT_SHELL, "-c", program, "find-volume-map", MAPS, disk.target, str(disk.lun))
+    return (Step(argv, captures=(_id_of(disk, required=False),)),)
 
 
 _FORGET = """\
@@ -81,7 +134,8 @@ for id in *; do
     if [ -n "$4" ] && grep '^node=' "$id" >/dev/null && grep -v "^node=$4\\$" "$id" | grep '^node=' >/dev/null; then
         continue
     fi
-    case $keep in *" $id "*) continue ;; esac
+    at=`sed -n 's/^target=//p' "$id"`,`sed -n 's/^lun=//p' "$id"`
+    case $keep in *" $id "*|*" $at "*) continue ;; esac
     if grep -l "^id=$id\\$" /var/run/xvmstore/use_backend_vbd_* >/dev/null 2>&1; then
         echo "$volume is attached to a guest: detach it first" >&2
         exit 1
@@ -91,9 +145,10 @@ done
 """
 
 
-def forget(guest: str, *, keep: Sequence[str] = (), node: str = "") -> Step:
+def forget(guest: str, *, keep: Sequence[Disk] = (), node: str = "") -> Step:
     """Take away the maps of a guest's volumes but those in ``keep``; of one node's only, where one is named."""
-    return Step((ROOT_SHELL, "-c", _FORGET, "forget-volume-maps", MAPS, guest, " ".join(keep), PATH, node))
+    kept = " ".join(disk.id or f"{disk.target},{disk.lun}" for disk in keep)
+    return Step((ROOT_SHELL, "-c", _FORGET, "forget-volume-maps", MAPS, guest, kept, PATH, node))
 
 
 _INSTALL = """\
@@ -125,7 +180,7 @@ def installed() -> Step:
     return Step(("sh", "-c", f'[ ! -r {PATH} ] || sed -n "1,9p" {PATH}', "script-installed"), expect=(line,))
 
 
-def verb(name: str, *words: str) -> Argv:
+def verb(name: str, *words: Word) -> Argv:
     """The script, called by hand."""
     return (PATH, name, *words)
 
@@ -150,10 +205,14 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the script's ``show`` prints."""
+    """What an initiator shows; the script's ``show`` prints uses and logins.
+
+    devices  the block device of each (target, LUN), where the initiator tells it
+    """
 
     uses: tuple[Use, ...] = ()
     logins: tuple[Login, ...] = ()
+    devices: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
 
 def show() -> Query[Shown]:

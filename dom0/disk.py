@@ -4,8 +4,8 @@ There are two ways to wire a LUN into a guest:
 
 script  the line holds nothing but the LU's GUID, and the hotplug script block-xvmstore knows the rest: it logs in when
         the guest starts, makes sure of the WWID, and logs out when the last user has gone
-path    dom0 is logged in before the guest starts, and the line names the device (udev's by-path); the stock ``block``
-        script checks that no other guest writes to it
+path    dom0 is logged in before the guest starts, and the line names the device (udev's by-path; on Solaris
+        scsi_vhci's, with the GUID in it); the stock ``block`` script checks that no other guest writes to it
 
 The stock ``block-iscsi`` script is never named: it ignores the LUN, and logs out the session of a guest that runs.
 """
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import quoteattr
+
+from remote.script import Captured
 
 Wiring = Literal["script", "path"]
 SCRIPT: Wiring = "script"
@@ -49,8 +51,18 @@ def by_path(disk: Disk) -> str:
 
 
 def solaris_device(disk: Disk) -> str:
-    """The whole disk (p0 of x86) on a Solaris dom0, whose scsi_vhci names it by the LU's GUID."""
-    return f"/dev/dsk/c0t{disk.guid}d0p0"
+    """The whole disk (p0 of x86) on a Solaris dom0, whose scsi_vhci names it by the LU's GUID; "" without one."""
+    return f"/dev/dsk/c0t{disk.guid}d0p0" if disk.guid else ""
+
+
+def told_device(disk: Disk) -> Captured:
+    """The same, as dom0's initiator tells it: also before the GUID is known here, and where scsi_vhci is off."""
+    return Captured(f"device_{disk.vdev}")
+
+
+def told_id(disk: Disk) -> str | Captured:
+    """The disk's id; what dom0 itself found out of it while nobody else knows the LU's GUID."""
+    return disk.id or Captured(f"id_{disk.vdev}")
 
 
 def xl_by_script(disk: Disk) -> str:
@@ -91,17 +103,35 @@ def position(vdev: str) -> int:
     return number - 1
 
 
+def vdev_at(place: str) -> str:
+    """The name of the disk that xVM calls by its place: 0 is xvda. What is no place is a name already."""
+    if not place.isdecimal():
+        return place
+    number, letters = int(place) + 1, ""
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return f"xvd{letters}"
+
+
 def _mode(disk: Disk) -> str:
     return "r" if disk.read_only else "w"
 
 
 def libvirt(disk: Disk) -> str:
     """A ``<disk>`` element. libvirt's Xen driver takes neither iSCSI network disks nor a script."""
+    target = f"<target dev={quoteattr(disk.vdev)} bus='{libvirt_bus(disk)}'/>"
+    return _element(disk, "<driver name='phy' type='raw'/>", by_path(disk), target)
+
+
+def libvirt_on_solaris(disk: Disk) -> str:
+    """xVM's libvirt (0.4) hands driver, source and target on to xend, which numbers a guest's disks from 0."""
+    return _element(disk, "<driver name='phy'/>", solaris_device(disk), f"<target dev='{position(disk.vdev)}'/>")
+
+
+def _element(disk: Disk, driver: str, source: str, target: str) -> str:
     read_only = "<readonly/>" if disk.read_only else ""
-    return (
-        f"<disk type='block' device='disk'><driver name='phy' type='raw'/><source dev={quoteattr(by_path(disk))}/>"
-        f"<target dev={quoteattr(disk.vdev)} bus='{libvirt_bus(disk)}'/>{read_only}</disk>"
-    )
+    return f"<disk type='block' device='disk'>{driver}<source dev={quoteattr(source)}/>{target}{read_only}</disk>"
 
 
 def libvirt_bus(disk: Disk) -> str:
@@ -116,8 +146,9 @@ FORMATS: dict[tuple[str, Wiring], Callable[[Disk], str]] = {
     ("xm", PATH): xm,
     ("xm-solaris", PATH): xm_on_solaris,
     ("libvirt", PATH): libvirt,
+    ("libvirt-solaris", PATH): libvirt_on_solaris,
 }
-NEEDS_GUID = {xl_by_script, xm_by_script, xm_on_solaris}
+NEEDS_GUID = {xl_by_script, xm_by_script, xm_on_solaris, libvirt_on_solaris}
 
 
 def lines(disk: Disk, wiring: Wiring) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dom0 import block_script
+from dom0 import block_script, solaris_iscsi
 from dom0.toolstack import XenInfo
 from iscsi.model import Check
 from remote.errors import UnexpectedOutput
@@ -33,16 +33,51 @@ fi
 :
 """
 
+# Each command has the rights it will have when it is needed. The service had another name before b110.
 _LOOK_ON_SOLARIS = """\
-printf 'initiator\\t'; iscsiadm list initiator-node 2>/dev/null | sed -n 's/^Initiator node name: *//p' | sed q
-printf 'boot\\t'; svcs -H -o state svc:/application/xvmstore/luns:default 2>/dev/null || echo
+say() { echo "$1	$2"; }
+say rights "`$xvm_become id | sed 's/ .*//'`"
+for tool in iscsiadm devfsadm xenstore-ls; do
+    there=
+    for folder in `echo "$PATH" | tr ':' ' '`; do [ -x "$folder/$tool" ] && there=yes; done
+    [ -n "$there" ] || missing="$missing $tool"
+done
+say missing "$missing"
+for service in svc:/network/iscsi/initiator:default svc:/network/iscsi_initiator:default; do
+    state=`svcs -H -o state "$service" 2>/dev/null`
+    [ -z "$state" ] || say service "$service $state"
+done
+node=`$xvm_become iscsiadm list initiator-node 2>/dev/null`
+say initiator "`echo "$node" | sed -n 's/^Initiator node name: *//p'`"
+say login "`echo "$node" | sed -n 's/^[ 	]*Authentication Type: *//p'`"
+say boot "`svcs -H -o state svc:/application/xvmstore/luns:default 2>/dev/null`"
 """
 
 
-def look(system: str) -> Query[Facts]:
-    """All there is to see, in one program."""
-    program = {"linux": _LOOK, "solaris": _LOOK_ON_SOLARIS}[system]
-    return Query((ROOT_SHELL, "-c", program, "look-at-dom0"), parse)
+def looks(system: str) -> tuple[Query[Facts], ...]:
+    """All there is to see."""
+    if system == "linux":
+        return (Query((ROOT_SHELL, "-c", _LOOK, "look-at-dom0"), parse),)
+    off = (solaris_iscsi.OFF,)
+    return (
+        Query(("sh", "-c", _LOOK_ON_SOLARIS, "look-at-dom0"), parse),
+        Query(("iscsiadm", "list", "discovery"), _discovery, absent=off),
+        Query(("iscsiadm", "list", "static-config"), _static, absent=off),
+        Query(("iscsiadm", "list", "target", "-S"), _targets, absent=off),
+    )
+
+
+def _discovery(text: str) -> Facts:
+    enabled = solaris_iscsi.parse_discovery(text)["Static"] if text else None
+    return {} if enabled is None else {"static": "enabled" if enabled else "disabled"}
+
+
+def _static(text: str) -> Facts:
+    return {"wanted": " ".join(name for name, _ in solaris_iscsi.parse_static(text))}
+
+
+def _targets(text: str) -> Facts:
+    return {"connected": " ".join(one.name for one in solaris_iscsi.parse_targets(text) if one.connections)}
 
 
 def parse(text: str) -> Facts:
@@ -58,19 +93,19 @@ def parse(text: str) -> Facts:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the configuration says of a dom0."""
+    """What the configuration says of a dom0; ``chap``: it logs in with an account."""
 
     name: str
     initiator: str
     system: str
     multipath: bool
     xen: str | None
+    chap: bool = False
 
 
 def judge(wanted: Wanted, facts: Facts) -> tuple[Check, ...]:
     """What is well and what is not."""
-    judges = _JUDGES if wanted.system == "linux" else (_initiator, _boot_on_solaris)
-    return tuple(check for one in judges for check in one(wanted, facts))
+    return tuple(check for one in _JUDGES[wanted.system] for check in one(wanted, facts))
 
 
 def version(wanted: Wanted, info: XenInfo) -> Check:
@@ -78,6 +113,9 @@ def version(wanted: Wanted, info: XenInfo) -> Check:
     found = ".".join(map(str, info.version))
     numbers = re.match(r"[\d.]+", wanted.xen or found)
     same = numbers is not None and f"{found}.".startswith(f"{numbers[0]}.")
+    if info.version[2] == 0 and numbers is not None:
+        # xend's virsh never tells the third number.
+        same = numbers[0].split(".")[:2] == found.split(".")[:2] or same
     return Check("Xen", ok=same, found=found, advice="" if same else f'set xen = "{found}" in [dom0s.{wanted.name}]')
 
 
@@ -137,17 +175,50 @@ def _boot(wanted: Wanted, facts: Facts) -> Iterator[Check]:
         yield Check(what, ok=ordered, found=found, advice=advice)
 
 
+def _tools_on_solaris(_wanted: Wanted, facts: Facts) -> Iterator[Check]:
+    missing = facts.get("missing", "")
+    advice = (
+        "install Solaris's iSCSI initiator (SUNWiscsiu) and Xen's tools, or set PATH for this user" if missing else ""
+    )
+    yield Check("tools", ok=not missing, found=f"missing: {missing}" if missing else "all there", advice=advice)
+    root = facts.get("rights", "").startswith("uid=0(")
+    advice = "" if root else 'set user = "root", or become = "pfexec" and give the user a profile that may do all'
+    yield Check("rights", ok=root, found=facts.get("rights", "") or "none", advice=advice)
+
+
+def _service(_wanted: Wanted, facts: Facts) -> Iterator[Check]:
+    name, _, state = facts.get("service", "").partition(" ")
+    online = state == "online"
+    advice = "" if online else f"svcadm enable {name}" if name else "install Solaris's iSCSI initiator"
+    yield Check("iSCSI initiator", ok=online, found=state or "no such service", advice=advice)
+
+
+def _static_targets(wanted: Wanted, facts: Facts) -> Iterator[Check]:
+    static = facts.get("static", "unknown")
+    advice = "" if static == "enabled" else f"`xvmstore guest prepare GUEST --dom0 {wanted.name}` enables it"
+    yield Check("static discovery", ok=static == "enabled", found=static, advice=advice)
+    targets = sorted(set(facts.get("wanted", "").split()))
+    idle = [one for one in targets if one not in facts.get("connected", "").split()]
+    advice = "see that they are still exported to it, or `xvmstore guest forget`: a boot waits for them" if idle else ""
+    found = f"not logged in to {', '.join(idle)}" if idle else f"logged in to all {len(targets)} it was told of"
+    yield Check("targets", ok=not idle, found=found, advice=advice)
+
+
+def _account(wanted: Wanted, facts: Facts) -> Iterator[Check]:
+    if wanted.chap:
+        login = facts.get("login", "") or "unknown"
+        advice = "iscsiadm modify initiator-node --authentication CHAP --CHAP-name NAME --CHAP-secret"
+        ok = login.startswith("CHAP")
+        yield Check("CHAP", ok=ok, found=login, advice="" if ok else advice)
+
+
 def _boot_on_solaris(_wanted: Wanted, facts: Facts) -> Iterator[Check]:
     state = facts.get("boot", "")
     advice = "" if state == "online" else "import and enable xvmstore-luns.xml: see docs/dom0.md"
     yield Check("boot order", ok=state == "online", found=state or "no such service", advice=advice)
 
 
-_JUDGES: tuple[Callable[[Wanted, Facts], Iterator[Check]], ...] = (
-    _initiator,
-    _tools,
-    _script,
-    _stock,
-    _multipath,
-    _boot,
-)
+_JUDGES: Mapping[str, tuple[Callable[[Wanted, Facts], Iterator[Check]], ...]] = {
+    "linux": (_initiator, _tools, _script, _stock, _multipath, _boot),
+    "solaris": (_initiator, _tools_on_solaris, _service, _static_targets, _account, _boot_on_solaris),
+}

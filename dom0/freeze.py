@@ -21,7 +21,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dom0.toolstack import LIBVIRT, XL, XM, XM_ON_SOLARIS
+from dom0.toolstack import LIBVIRT, LIBVIRT_ON_SOLARIS, XL, XM, XM_ON_SOLARIS
 from remote.errors import InvalidValue, UnexpectedOutput
 from remote.script import ROOT_SHELL, Argv, Step
 from storage.names import word
@@ -232,14 +232,14 @@ class Pausing:
 # One of the letters before the last column: r, b, p, s, c, d.
 _LETTERS = r" [-rbpscd]*p[-rbpscd]* \{1,\}[0-9.]\{1,\} *$"
 _XM = Pausing(XM.domid_words, ("xm", "list"), _LETTERS, ("xm", "pause"), ("xm", "unpause"))
+_LIBVIRT = Pausing(LIBVIRT.domid_words, ("virsh", "domstate"), "^paused$", ("virsh", "suspend"), ("virsh", "resume"))
 # By the format of the toolstack's disk lines.
 PAUSINGS: Mapping[str, Pausing] = {
     XL.format: Pausing(XL.domid_words, ("xl", "list"), _LETTERS, ("xl", "pause"), ("xl", "unpause")),
     XM.format: _XM,
     XM_ON_SOLARIS.format: _XM,
-    LIBVIRT.format: Pausing(
-        LIBVIRT.domid_words, ("virsh", "domstate"), "^paused$", ("virsh", "suspend"), ("virsh", "resume")
-    ),
+    LIBVIRT.format: _LIBVIRT,
+    LIBVIRT_ON_SOLARIS.format: _LIBVIRT,
 }
 
 # @...@ are the toolstack's words. A domain that is gone has no state, so it is not paused.

@@ -1,7 +1,7 @@
 """What a dom0's toolstack is told and asked: xl (libxl), xm (xend), virsh (libvirt). Pure.
 
 The three differ in words only, so each is a value of ``Toolstack``. Sources: xl(1) of Xen 4.17, which was run; xm(1) of
-Xen 4.0 and xVM; virsh(1).
+Xen 4.0 and xVM; virsh(1), and virsh.c of libvirt 0.4, which xVM had.
 """
 
 import re
@@ -15,15 +15,17 @@ from dom0.disk import (
     Wiring,
     by_path,
     libvirt_bus,
+    position,
     solaris_device,
+    told_device,
+    vdev_at,
     xl,
     xl_by_script,
     xm,
     xm_by_script,
-    xm_on_solaris,
 )
 from remote.errors import UnexpectedOutput
-from remote.script import Argv, Capture, Query, Step, Word
+from remote.script import Argv, Capture, Query, Step, Word, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class Toolstack:
     wirings  how it can be wired, the usual one first
     domid    prints a domain's number; fails, or prints "-", when it does not run
     detach   a line of shell: $1 the domain, $2 the vbd's number, $3 its name; ``force`` when the guest does not let go
-    params   what xenstore has as a disk's target, by wiring
+    params   what xenstore has as a disk's target, by wiring; "" where that cannot be known from here
+    told     the same, where dom0 can tell it (``Initiator.find``)
+    called   what a disk's name in the guest is for the toolstack, and so in xenstore; ``vdev`` is the way back
     stopped  what domid says of a guest that does not run
     info     prints what ``parse_info`` reads
     shutdown asks a guest to stop, ``destroy`` stops it; ``start`` begins it ``from_file`` on dom0, or, where the
@@ -68,6 +72,9 @@ class Toolstack:
     destroy_words: Argv
     start_words: Argv
     from_file: bool = True
+    told: Callable[[Disk], Word] | None = None
+    called: Callable[[str], str] = str
+    vdev: Callable[[str], str] = str
 
     def domid(self, guest: str) -> Step:
         """Captures ``domid``. Fails when the guest does not run."""
@@ -173,7 +180,12 @@ def _xm_attach(domid: Word, disk: Disk, wiring: Wiring) -> Argv:
 
 
 def _solaris_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
-    return ("xm", "block-attach", domid, *xm_on_solaris(disk).split(","))
+    mode = "r" if disk.read_only else "w"
+    return ("xm", "block-attach", domid, joined("phy:", told_device(disk)), _place(disk.vdev), mode)
+
+
+def _place(vdev: str) -> str:
+    return str(position(vdev))
 
 
 def _virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
@@ -182,11 +194,18 @@ def _virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
     return ("virsh", "attach-disk", domid, by_path(disk), disk.vdev, *kind, *read_only, "--live")
 
 
+def _solaris_virsh_attach(domid: Word, disk: Disk, _wiring: Wiring) -> Argv:
+    read_only = ("--mode", "readonly") if disk.read_only else ()
+    return ("virsh", "attach-disk", domid, told_device(disk), _place(disk.vdev), "--driver", "phy", *read_only)
+
+
 _XL_DETACH = '$xvm_become xl block-detach "$1" "$2"'
 # Before Xen 4.15 xl knew no --force: there the plain command forces after ten seconds by itself.
 _XL_FORCE = f"{_XL_DETACH} --force 2>/dev/null || {_XL_DETACH}"
 _XM_DETACH = '$xvm_become xm block-detach "$1" "$2"'
 _VIRSH_DETACH = '$xvm_become virsh detach-disk "$1" "$3" --live'
+# xVM's virsh (libvirt 0.4) has neither --live nor --sourcetype, --targetbus (virsh.c); what it does is for the running.
+_OLD_VIRSH_DETACH = '$xvm_become virsh detach-disk "$1" "$3"'
 
 XL = Toolstack(
     format="xl",
@@ -221,7 +240,14 @@ XM = Toolstack(
     start_words=("xm", "create", "-q"),
 )
 XM_ON_SOLARIS = replace(
-    XM, format="xm-solaris", wirings=(PATH,), attach_words=_solaris_attach, params={PATH: solaris_device}
+    XM,
+    format="xm-solaris",
+    wirings=(PATH,),
+    attach_words=_solaris_attach,
+    params={PATH: solaris_device},
+    told=told_device,
+    called=_place,
+    vdev=vdev_at,
 )
 LIBVIRT = Toolstack(
     format="libvirt",
@@ -240,10 +266,22 @@ LIBVIRT = Toolstack(
     start_words=("virsh", "start"),
     from_file=False,
 )
+LIBVIRT_ON_SOLARIS = replace(
+    LIBVIRT,
+    format="libvirt-solaris",
+    attach_words=_solaris_virsh_attach,
+    detach=_OLD_VIRSH_DETACH,
+    force=_OLD_VIRSH_DETACH,
+    params={PATH: solaris_device},
+    told=told_device,
+    called=_place,
+    vdev=vdev_at,
+)
 # By the dom0's system and toolstack.
 TOOLSTACKS = {
     ("linux", "xl"): XL,
     ("linux", "xm"): XM,
     ("linux", "libvirt"): LIBVIRT,
     ("solaris", "xm"): XM_ON_SOLARIS,
+    ("solaris", "libvirt"): LIBVIRT_ON_SOLARIS,
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remote.errors import UnexpectedOutput
-from remote.script import Argv, Capture, Query, Step, Word
+from remote.script import Argv, Capture, Query, Step, Word, joined
 
 BACKENDS = "/local/domain/0/backend/vbd"
 STATES = {
@@ -52,7 +52,7 @@ class Vbd:
 
 def vbds() -> Query[tuple[Vbd, ...]]:
     """Every vbd that dom0 serves."""
-    return Query(("xenstore-ls", "-f", BACKENDS), parse, absent=("No such file or directory",))
+    return Query(("sh", "-c", _VBDS_HERE, "list-vbds", BACKENDS), parse, absent=("No such file or directory",))
 
 
 _LINE = re.compile(rf'{BACKENDS}(?:/(\d+))?(?:/(\d+))?(?:/([^ ]+))? = "(.*)"(?:   \(.*\))?\Z')
@@ -100,11 +100,34 @@ def _number(keys: dict[str, str], key: str) -> int | None:
     return int(value)
 
 
-# Solaris's awk is nawk. What reads a line of xenstore-ls: p is its path in parts, n how many, value the value.
-_ROWS = """\
+# xenstore-ls of Xen 3.1 and before knows no -f: it prints a tree, a blank for each level (xsls.c).
+# Solaris's awk is nawk.
+_LIST = """\
 awk=awk; [ -x /usr/bin/nawk ] && awk=nawk
+tree='{
+    depth = match($0, /[^ ]/) - 1
+    line = substr($0, depth + 1)
+    at = index(line, " = \\"")
+    key[depth] = at ? substr(line, 1, at - 1) : substr(line, 1, length(line) - 1)
+    path = base
+    for (i = 0; i <= depth; i++) path = path "/" key[i]
+    print path (at ? substr(line, at) : " = \\"\\"")
+}'
+list() {
+    $xvm_become xenstore-ls -f "$1" 2>/dev/null && return 0
+    $xvm_become xenstore-ls "$1" >/dev/null || return 1
+    $xvm_become xenstore-ls "$1" | $awk -v base="$1" "$tree"
+}
+"""
+_VBDS_HERE = f'{_LIST}list "$1"\n'
+
+# What reads a line of it: p is its path in parts, n how many, value the value.
+_ROWS = (
+    _LIST
+    + """\
 row='{ n = split($1, p, "/"); value = $0; sub(/^[^ ]* = "/, "", value); sub(/"[^"]*$/, "", value) }'
 """
+)
 
 # Prints "DEVID STATE DEV SECTORS HOTPLUG-STATUS TARGET" for each vbd of domain $1 whose target is a word of $2, or
 # whose name in the guest is $3. xend leaves /dev/ out of a device's name.
@@ -113,7 +136,7 @@ _VBDS = (
     + """\
 vbds() {
     [ -n "$1" ] || return 0
-    $xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk "$row"'
+    list /local/domain/0/backend/vbd/$1 2>/dev/null | $awk "$row"'
         BEGIN {
             count = split("'"$2"'", targets, " "); called = "'"$3"'"
             for (i = 1; i <= count; i++) { sub(/^\\/dev\\//, "", targets[i]); mine[targets[i]] = 1 }
@@ -132,6 +155,13 @@ vbds() {
 """
 )
 
+
+def _listed(targets: Sequence[Word]) -> Word:
+    """All names as one word; one that only dom0 knows may stand last."""
+    *before, last = targets or ("",)
+    return joined("".join(f"{target} " for target in before), last)
+
+
 _CONNECTED = (
     _VBDS
     + """\
@@ -149,9 +179,9 @@ exit 1
 )
 
 
-def connected(domid: Word, targets: Sequence[str], *, seconds: int) -> Argv:
+def connected(domid: Word, targets: Sequence[Word], *, seconds: int) -> Argv:
     """Waits until the guest's side is connected; prints ``DEVID VDEV``, or the state it stopped at and exits 1."""
-    return ("sh", "-c", _CONNECTED, "vbd-connected", domid, " ".join(targets), str(seconds))
+    return ("sh", "-c", _CONNECTED, "vbd-connected", domid, _listed(targets), str(seconds))
 
 
 _GONE = (
@@ -172,9 +202,9 @@ exit 1
 )
 
 
-def gone(domid: Word, targets: Sequence[str], *, seconds: int) -> Argv:
+def gone(domid: Word, targets: Sequence[Word], *, seconds: int) -> Argv:
     """Waits until the guest has no such vbd any more; else prints its state and exits 1."""
-    return ("sh", "-c", _GONE, "vbd-gone", domid, " ".join(targets), str(seconds))
+    return ("sh", "-c", _GONE, "vbd-gone", domid, _listed(targets), str(seconds))
 
 
 _NAME_FREE = (
@@ -190,9 +220,9 @@ vbds "$1" "$2" "$3" | {
 )
 
 
-def name_free(domid: Word, targets: Sequence[str], vdev: str) -> Step:
+def name_free(domid: Word, targets: Sequence[Word], vdev: str) -> Step:
     """Checks that the guest has no other disk under this name."""
-    return Step(("sh", "-c", _NAME_FREE, "vdev-free", domid, " ".join(targets), vdev))
+    return Step(("sh", "-c", _NAME_FREE, "vdev-free", domid, _listed(targets), vdev))
 
 
 # A hotplug script that failed said so; one that was killed said nothing, and none takes this long.
@@ -213,14 +243,14 @@ echo "$3"
 )
 
 
-def dead(domid: Word, targets: Sequence[str]) -> Step:
+def dead(domid: Word, targets: Sequence[Word]) -> Step:
     """Captures ``dead``: a vbd for this target whose hotplug script has failed, or was killed; else it is empty."""
     return Step(
-        ("sh", "-c", _SETTLED, "dead-vbd", domid, " ".join(targets)), captures=(Capture("dead", "p", required=False),)
+        ("sh", "-c", _SETTLED, "dead-vbd", domid, _listed(targets)), captures=(Capture("dead", "p", required=False),)
     )
 
 
-def detach(command: str, domid: Word, targets: Sequence[str]) -> Argv:
+def detach(command: str, domid: Word, targets: Sequence[Word]) -> Argv:
     """Runs a toolstack's line of shell for the domain's vbd with this target, if it has one."""
     program = (
         f"{_VBDS}detach() {{ {command}; }}\n"
@@ -229,7 +259,7 @@ set -- "$1" "$2" `vbds "$1" "$2" ""`
 [ -z "$3" ] || detach "$1" "$3" "$5"
 """
     )
-    return ("sh", "-c", program, "detach-vbd", domid, " ".join(targets))
+    return ("sh", "-c", program, "detach-vbd", domid, _listed(targets))
 
 
 _ATTACHED = (
@@ -241,9 +271,9 @@ set -- "$1" "$2" `vbds "$1" "$2" ""`
 )
 
 
-def attached(domid: Word, targets: Sequence[str]) -> Argv:
+def attached(domid: Word, targets: Sequence[Word]) -> Argv:
     """Exits 0 if the domain has a vbd with this target."""
-    return ("sh", "-c", _ATTACHED, "vbd-attached", domid, " ".join(targets))
+    return ("sh", "-c", _ATTACHED, "vbd-attached", domid, _listed(targets))
 
 
 # Both counters are the backend's own (xen-blkback); where they are not there, nothing is known.
@@ -260,29 +290,35 @@ sleep "$3"
 )
 
 
-def quiet(domid: Word, targets: Sequence[str], *, seconds: int) -> Step:
+def quiet(domid: Word, targets: Sequence[Word], *, seconds: int) -> Step:
     """Checks that the guest neither reads nor writes its disk for some seconds."""
-    return Step(("sh", "-c", _QUIET, "vbd-quiet", domid, " ".join(targets), str(seconds)))
+    return Step(("sh", "-c", _QUIET, "vbd-quiet", domid, _listed(targets), str(seconds)))
 
 
-_FIRST = (
+# The guest's first disk, CDs left out, is the one it will have started from.
+_ROOT = (
     _ROWS
     + """\
 [ -n "$1" ] || exit 0
-$xvm_become xenstore-ls -f /local/domain/0/backend/vbd/$1 2>/dev/null | $awk "$row"'
+list /local/domain/0/backend/vbd/$1 2>/dev/null | $awk "$row"'
     n == 9 && p[9] == "params" { target[p[8]] = value }
     n == 9 && p[9] == "device-type" && value == "cdrom" { cdrom[p[8]] = 1 }
     END {
         for (d in target) if (!(d in cdrom) && (first == "" || d + 0 < first + 0)) first = d
         if (first != "") print target[first]
-    }'
+    }' | sed 's|^/dev/||' | {
+    while read target; do
+        case " `echo "$2" | sed 's|/dev/||g'` " in *" $target "*) echo "it started from $target" ;; esac
+    done
+}
 """
 )
+_IS_ROOT = "it started from"
 
 
-def first(domid: Word) -> Argv:
-    """Prints the target of the guest's first disk, CDs left out: the one it will have started from."""
-    return ("sh", "-c", _FIRST, "first-vbd", domid)
+def not_root(domid: Word, targets: Sequence[Word]) -> Step:
+    """Checks that the guest has not started from this disk."""
+    return Step(("sh", "-c", _ROOT, "root-vbd", domid, _listed(targets)), refuse=(_IS_ROOT,))
 
 
 _PUBLISHED = (
@@ -302,6 +338,6 @@ echo "sectors $8"
 )
 
 
-def published(domid: Word, targets: Sequence[str], *, sectors: int, seconds: int) -> Argv:
+def published(domid: Word, targets: Sequence[Word], *, sectors: int, seconds: int) -> Argv:
     """Waits until the backend tells the guest so many sectors: prints ``published``, ``none``, or what it tells."""
-    return ("sh", "-c", _PUBLISHED, "vbd-published", domid, " ".join(targets), str(sectors), str(seconds))
+    return ("sh", "-c", _PUBLISHED, "vbd-published", domid, _listed(targets), str(sectors), str(seconds))

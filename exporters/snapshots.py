@@ -11,7 +11,7 @@ from exporters.exposition import Metric, Sheet, gauge, labelled
 from exporters.printed import NOTHING, is_number, split
 from exporters.volumes import LABELS, Keep, everything, name_below, no_base, pool_of
 from remote.script import Query
-from storage import checkpoints, zvol
+from storage import checkpoints, notes, zvol
 
 _SOURCE = "zfs list -t volume,snapshot"
 COUNT = gauge(
@@ -101,9 +101,13 @@ END {
 """
 
 
-def snapshots(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
-    """Of every volume below ``base`` whose name ``keep`` takes. ``exact``: the release's ``zfs list`` knows -p."""
+def snapshots(base: str, *, exact: bool, keep: Keep = everything, on_snapshots: bool = True) -> Collector:
+    """Of every volume below ``base`` whose name ``keep`` takes. ``exact``: the release's ``zfs list`` knows -p.
+
+    ``on_snapshots``: its snapshots have properties of their own.
+    """
     columns = ",".join(_COLUMNS)
+    apart = () if on_snapshots else (notes.Apart(base).query,)
     if exact:
         query = Query(("sh", "-c", _LOOK, "list-snapshots", base, columns), str, absent=(no_base(base),))
     else:
@@ -111,8 +115,8 @@ def snapshots(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
         argv = ("zfs", "get", "-Hp", "-r", "-o", "name,property,value,source", asked, base)
         query = Query(argv, str, absent=(no_base(base),))
 
-    def emit(sheet: Sheet, text: str) -> None:
-        listed = _Listed(sheet)
+    def emit(sheet: Sheet, text: str, noted: str = "") -> None:
+        listed = _Listed(sheet, notes.parse(noted))
         if exact:
             listed.read(text)
         else:
@@ -120,7 +124,7 @@ def snapshots(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
         _emit_volumes(sheet, base, keep, listed)
         _emit_checkpoints(sheet, base, keep, listed)
 
-    return Collector("snapshots", (query,), emit, pool_bound=True)
+    return Collector("snapshots", (query, *apart), emit, pool_bound=True)
 
 
 @dataclass(slots=True)
@@ -140,12 +144,12 @@ class _Listed:
     written  by volume and checkpoint
     """
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, noted: Mapping[str, Mapping[str, str]]) -> None:
         self.volumes: dict[str, str] = {}
         self.tallies: dict[str, _Tally] = {}
         self.marked: list[list[str]] = []
         self.written: dict[tuple[str, str], str] = {}
-        self._sheet = sheet
+        self._sheet, self._noted = sheet, noted
 
     def read(self, text: str) -> None:
         """Read what the program above prints.
@@ -177,7 +181,12 @@ class _Listed:
             elif line:
                 self._sheet.complain(f"zfs get printed {line!a}")
                 broken.add(name)
-        self.take(row for name, row in rows.items() if name in wanted and name not in broken)
+        self.take(self._with_note(row) for name, row in rows.items() if name in wanted and name not in broken)
+
+    def _with_note(self, row: list[str]) -> list[str]:
+        name, creation, used, role, outcome = row
+        note = self._noted.get(name.partition("@")[2].lower(), {})
+        return [name, creation, used, note.get("checkpoint", role), note.get("outcome", outcome)]
 
     def take(self, rows: Iterator[list[str]]) -> None:
         """Rows of ``_COLUMNS``, of volumes and snapshots."""

@@ -133,16 +133,17 @@ def everything(_name: str) -> bool:
     return True
 
 
-def volumes(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
+def volumes(base: str, *, exact: bool, space_used_by: bool = True, keep: Keep = everything) -> Collector:
     """Every volume below ``base`` whose name ``keep`` takes. ``exact``: the release's ``zfs list`` knows -p.
 
-    A base that is not there has no volumes yet.
+    ``space_used_by``: it tells what snapshots take. A base that is not there has no volumes yet.
     """
     argv: tuple[str, ...]
     if exact:
         argv = ("zfs", "list", "-Hp", "-r", "-t", "volume", "-o", ",".join(_COLUMNS), base)
     else:
-        known = ",".join(("type", *(name for name in _COLUMNS[1:] if name not in _SINCE_2010)))
+        later = _SINCE_2010 if space_used_by else _SINCE_2010 | {"usedbysnapshots"}
+        known = ",".join(("type", *(name for name in _COLUMNS[1:] if name not in later)))
         argv = ("zfs", "get", "-Hp", "-r", "-o", "name,property,value,source", known, base)
 
     def emit(sheet: Sheet, text: str) -> None:

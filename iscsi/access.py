@@ -71,7 +71,8 @@ def add_view(guid: Word, *, host_group: str, target_group: Word | None, lun: Wor
 
 def remove_view(guid: Word, *, host_group: str) -> tuple[Step, ...]:
     """Take one host group's view of an LU away; its index is looked up on the node."""
-    find = rf"/^View Entry: /{{s///;h;}};/^ *Host group *: {_literal(host_group)}$/{{g;p;q;}}"
+    # AT&T's sed reads nothing more of a line after a "}" (sed0.c).
+    find = f"/^View Entry: /{{s///;h;}}\n/^ *Host group *: {_literal(host_group)}$/{{g;p;q;}}"
     look = Step(
         ("stmfadm", "list-view", "-l", guid),
         accept=(NO_VIEWS,),

@@ -353,14 +353,15 @@ def _judge(step: Step, words: _Words) -> str:
 
 
 def _expect(expect: Expect, words: _Words) -> str:
-    nothing = '[ -z "$o" ] || ' if expect.or_nothing else ""
+    nothing = '[ "x$o" = x ] || ' if expect.or_nothing else ""
     read = f'o=`sed -n {shlex.quote(expect.sed)} "$d/o"`\n'
-    return f'{read}{nothing}[ "$o" = {words.quote(expect.equals)} ] || k=unmet\n'
+    # The Bourne shell's test takes a lone "(" or "!" for itself.
+    return f'{read}{nothing}[ "x$o" = x{words.quote(expect.equals)} ] || k=unmet\n'
 
 
 def _capture(capture: Capture) -> str:
     text = f'v_{capture.name}=`sed -n {shlex.quote(capture.sed)} "$d/o"`\n'
-    return text + (f'[ -n "$v_{capture.name}" ] || k=unmet\n' if capture.required else "")
+    return text + (f'[ "x$v_{capture.name}" != x ] || k=unmet\n' if capture.required else "")
 
 
 def _globs(patterns: Sequence[str]) -> str:

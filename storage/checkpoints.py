@@ -2,7 +2,7 @@
 
 Pure. A guest's disks are below one dataset, and ``zfs snapshot -r`` of it has been atomic on every ZFS there ever was
 (zfs(8)). What is known of a checkpoint is in user properties of the snapshots themselves, which stay as they are when
-the disks' own properties change.
+the disks' own properties change, or where ``notes`` says.
 """
 
 import re
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from remote.errors import InvalidValue
 from remote.script import Query, Step
-from storage import snapshots, zvol
+from storage import zvol
 from storage.names import property_value, shown
+from storage.notes import ON_SNAPSHOTS, Notes
 from storage.snapshots import Family, Snapshot
 from storage.zvol import PREFIX
 
@@ -144,10 +145,10 @@ def _disk(dataset: str) -> str:
     return dataset.rpartition("/")[2]
 
 
-def family(below: str) -> tuple[Query[str], ...]:
-    """All that is asked of a guest's dataset, or of a place for several; for ``snapshots.read_family``."""
+def family(below: str, notes: Notes = ON_SNAPSHOTS) -> tuple[Query[str], ...]:
+    """All that is asked of a guest's dataset, or of a place for several, in two questions; for ``notes.read``."""
     ours = (zvol.STATE, zvol.GUEST, zvol.GUID, KEPT_FOR, REHEARSAL, zvol.THICK, *JOURNAL, *OURS)
-    return snapshots.family(below, ours)
+    return notes.questions(below, ours)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ shift 2
         $z get -Hp -r -o name,property,value type,referenced,refreservation "$parent"
     done
 } | awk '
-BEGIN { FS = "\t" }
+BEGIN { FS = "\t"; split("", volume) }
 $2 == "keep" { keep = $3 }
 $2 == "used" { total += $3 }
 $2 == "available" { total += $3; room = $3 }
@@ -212,14 +213,14 @@ def all_quiet(parent: str) -> Step:
     )
 
 
-def take(parents: Sequence[str], snapshot: str, note: Note) -> tuple[Step, ...]:
+def take(parents: Sequence[str], snapshot: str, note: Note, *, notes: Notes = ON_SNAPSHOTS) -> tuple[Step, ...]:
     """One atomic snapshot of all below the parents, and the hold on it."""
-    options = tuple(word for key, value in note.properties() for word in ("-o", f"{key}={value}"))
+    noted = note.properties()
     names = tuple(f"{parent}@{snapshot}" for parent in parents)
     undo = ("sh", "-c", _DESTROY_ALL, "destroy-snapshots", *names)
     # The name is this attempt's alone, so that undoing is harmless even where nothing was taken.
-    taken = Step(("zfs", "snapshot", "-r", *options, *names), undo=undo, lies=True)
-    return (taken, *(hold(one) for one in names))
+    taken = Step(("zfs", "snapshot", "-r", *notes.options(noted), *names), undo=undo, lies=True)
+    return (*notes.before(parents, snapshot, noted), taken, *(hold(one) for one in names))
 
 
 _DESTROY_ALL = """\
@@ -259,32 +260,14 @@ def record(full: str, key: str, value: str) -> Step:
     return Step(("zfs", "set", f"{key}={property_value(key.removeprefix(PREFIX), value)}", full))
 
 
-# Every snapshot of the checkpoint has it, since a guest's own dataset is not a disk and disks may go.
-_EACH = """\
-z="$xvm_become zfs" parent=$1 tag=$2 setting=$3
-{ $z list -H -o name -t filesystem,volume -r "$parent" && echo end; } | {
-    whole=1 found=
-    while read one; do
-        [ "$one" != end ] || { whole=0; continue; }
-        $z list -H -o name "$one@$tag" >/dev/null 2>&1 || continue
-        found=1
-        $z set "$setting" "$one@$tag" || exit
-    done
-    [ -n "$found" ] || { echo "$parent@$tag: dataset does not exist" >&2; exit 1; }
-    exit $whole
-}
-"""
+def set_on_all(parent: str, snapshot: str, key: str, value: str, *, notes: Notes = ON_SNAPSHOTS) -> Step:
+    """Record something of a whole checkpoint. Raises InvalidValue."""
+    return notes.change(parent, snapshot, key, property_value(key, value))
 
 
-def set_on_all(parent: str, snapshot: str, key: str, value: str) -> Step:
-    """Record something on all snapshots of a checkpoint. Raises InvalidValue."""
-    setting = f"{key}={property_value(key, value)}"
-    return Step(("sh", "-c", _EACH, "set-on-each", parent, snapshot, setting))
-
-
-def set_outcome(parent: str, snapshot: str, outcome: str) -> Step:
+def set_outcome(parent: str, snapshot: str, outcome: str, *, notes: Notes = ON_SNAPSHOTS) -> Step:
     """Record how it went. Raises InvalidValue."""
-    return set_on_all(parent, snapshot, OUTCOME, outcome)
+    return set_on_all(parent, snapshot, OUTCOME, outcome, notes=notes)
 
 
 # Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one.

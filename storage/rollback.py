@@ -83,27 +83,46 @@ def clone(snapshot: str, to: str, properties: Sequence[tuple[str, str]]) -> Step
     return Step(("zfs", "clone", *options, snapshot, to))
 
 
-def clone_parent(parent: str, snapshot: str, to: str, *, marks: Sequence[tuple[str, str]], there: bool) -> Step:
+# Below a dataset that has no mount point, so that it is never mounted. One that was cut off has no mark, and is cleared
+# as such.
+_CLONE_THEN_SET = """\
+z="$xvm_become zfs" copy=$2
+$z clone "$1" "$2" || exit
+shift 2
+for one do $z set "$one" "$copy" || exit; done
+"""
+
+
+def clone_parent(
+    parent: str, snapshot: str, to: str, *, marks: Sequence[tuple[str, str]], there: bool, at_once: bool = True
+) -> Step:
     """A clone of a guest's own dataset, if ``there`` is such a snapshot of it; never mounted.
 
-    The undo destroys it with all that was made below it.
+    The undo destroys it with all that was made below it. ``at_once``: ``zfs clone`` knows -o.
     """
     key, value = marks[0]
     undo = ("sh", "-c", _CLEAR, "clear-half-made", to, key, value)
-    options = tuple(word for name, text in marks for word in ("-o", f"{name}={text}"))
-    # A disk that came from another guest brought its snapshots along, but not that guest's dataset's.
-    clone_ = ("zfs", "clone", *zvol.UNMOUNTED, *options, f"{parent}@{snapshot}", to)
-    words = clone_ if there else ("zfs", "create", *zvol.UNMOUNTED, *options, to)
+    settings = [f"{name}={text}" for name, text in marks]
+    options = (*zvol.UNMOUNTED, *(word for one in settings for word in ("-o", one)))
+    full = f"{parent}@{snapshot}"
+    words: tuple[str, ...] = ("zfs", "clone", *options, full, to)
+    if not there:
+        # A disk that came from another guest brought its snapshots along, but not that guest's dataset's.
+        words = ("zfs", "create", *options, to)
+    elif not at_once:
+        words = ("sh", "-c", _CLONE_THEN_SET, "clone-then-set", full, to, *settings, *zvol.UNMOUNTED[1::2])
     return Step(words, undo=undo, lies=True)
 
 
-def copy(parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str], there: bool) -> tuple[Step, ...]:
+def copy(
+    parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str], there: bool, at_once: bool = True
+) -> tuple[Step, ...]:
     """Clone a guest's dataset and these disks as of a snapshot; the clones get the properties that the disks have now.
 
     Without space set aside for them, which comes when they take the disks' place.
     """
     return (
-        clone_parent(parent, snapshot, to, marks=[(KEPT_FOR, mark)], there=there),
+        clone_parent(parent, snapshot, to, marks=[(KEPT_FOR, mark)], there=there, at_once=at_once),
         *(clone(f"{parent}/{disk}@{snapshot}", f"{to}/{disk}", ()) for disk in disks),
         *(same_properties(f"{parent}/{disk}", f"{to}/{disk}") for disk in disks),
     )

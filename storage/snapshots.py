@@ -9,7 +9,19 @@ from storage import zvol
 from storage.zvol import Row
 
 _NATIVE = ("type", "creation", "used", "volsize")
-_NEWER = ("written", "userrefs")
+# Releases from 2009 to 2011 know the second of them only. A property that zfs does not know is exit 2, before it has
+# looked at any dataset.
+_NEWER = """\
+exec 3>&1
+for names in written,userrefs userrefs
+do
+    said=`$xvm_become zfs get -Hp -r -o name,property,value,source $names "$1" 2>&1 >&3`
+    r=$?
+    [ $r -eq 2 ] || break
+done
+[ -z "$said" ] || echo "$said" >&2
+exit $r
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +93,11 @@ def family(below: str, properties: Sequence[str]) -> tuple[Query[str], ...]:
 
     Two questions, since the second is of properties that old releases do not know.
     """
-    asked = (*_NATIVE, *properties)
-    return tuple(
-        Query(("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join(names), below), str, absent=(zvol.NO_DATASET, *old))
-        for names, old in ((asked, ()), (_NEWER, ("invalid property",)))
+    known = ("zfs", "get", "-Hp", "-r", "-o", _COLUMNS, ",".join((*_NATIVE, *properties)), below)
+    newer = ("sh", "-c", _NEWER, "newer-properties", below)
+    return (
+        Query(known, str, absent=(zvol.NO_DATASET,)),
+        Query(newer, str, absent=(zvol.NO_DATASET, "invalid property")),
     )
 
 

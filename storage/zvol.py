@@ -202,7 +202,7 @@ _CAPTURES = (
 )
 
 _FREE_VDEV = """\
-used=" `$xvm_become zfs get -H -r -o value "$2" "$1" 2>/dev/null | tr '\\n' ' '`"
+used=" `$xvm_become zfs get -H -r -o value "$2" "$1" 2>/dev/null | tr '\\012' ' '`"
 for v in $3 xvda xvdb xvdc xvdd xvde xvdf xvdg xvdh xvdi xvdj xvdk xvdl xvdm \\
 xvdn xvdo xvdp xvdq xvdr xvds xvdt xvdu xvdv xvdw xvdx xvdy xvdz; do
 case $used in *" $v "*) ;; *) echo $v; exit 0;; esac

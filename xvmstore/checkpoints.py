@@ -13,7 +13,7 @@ from storage import checkpoints, retention, rollback, zvol
 from storage.checkpoints import Checkpoint, Note
 from storage.names import human
 from storage.retention import Candidate, Decision, Policy
-from storage.snapshots import Family, read_family
+from storage.snapshots import Family
 from xvmstore import guest_state
 from xvmstore.guest_state import GuestState
 from xvmstore.nodes import StorageNode
@@ -42,7 +42,7 @@ def plan_create(
         ("alone", alone),
         ("whole", [checkpoints.all_quiet(parent) for parent in parents]),
         ("space", (checkpoints.affordable(pool, parents, keep_free=node.config.checkpoints.keep_free),)),
-        ("snapshot", checkpoints.take(parents, snapshot, note)),
+        ("snapshot", checkpoints.take(parents, snapshot, note, notes=node.notes)),
         ("also", also),
     )
 
@@ -68,12 +68,12 @@ def create(node: StorageNode, guests: Sequence[str], note: Note) -> Taken:
 
 def carry_out(node: StorageNode, guests: Sequence[str], snapshot: str, plan: Plan) -> Taken:
     """Take a checkpoint as planned, and read it back in the same trip."""
-    asked = [query for guest in guests for query in checkpoints.family(node.parent(guest))]
+    asked = [query for guest in guests for query in checkpoints.family(node.parent(guest), node.notes)]
     outcome = node.run(plan, then=asked)
     _raise_failure(node, guests, plan, outcome)
     cost = checkpoints.read_cost(outcome.steps[plan.roles.index("space")].stdout)
     texts = [one.get() for one in outcome.answers]
-    families = [read_family(*texts[2 * i : 2 * i + 2]) for i in range(len(guests))]
+    families = [node.notes.read(*texts[2 * i : 2 * i + 2]) for i in range(len(guests))]
     found = tuple(_taken(node, guest, family, snapshot) for guest, family in zip(guests, families, strict=True))
     return Taken(snapshot, found, cost.cost if cost else 0, cost.available if cost else 0)
 
@@ -135,8 +135,8 @@ def _no_room(node: StorageNode, listed: str, cost: checkpoints.Cost) -> str:
 def listed(node: StorageNode) -> tuple[Checkpoint, ...]:
     """Every checkpoint of every guest, by guest, oldest first; what rollbacks put aside is seen guest by guest."""
     base = node.settings.base
-    texts = [one.get() for one in node.host.ask(checkpoints.family(base))]
-    family = read_family(*texts)
+    texts = [one.get() for one in node.ask(checkpoints.family(base, node.notes))]
+    family = node.notes.read(*texts)
     parents = sorted({one.rpartition("/")[0] for one, kind in family.kinds.items() if kind == "volume"})
     guests = [(one.removeprefix(f"{base}/"), one) for one in parents]
     whole = [(guest, parent) for guest, parent in guests if "/" not in guest and ":" not in guest]
@@ -149,18 +149,19 @@ def listed(node: StorageNode) -> tuple[Checkpoint, ...]:
 def plan_note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Plan:
     """How what came after a checkpoint ended."""
     parent = node.parent(guest)
-    return Plan.of(node.lock(guest), ("note", (checkpoints.set_outcome(parent, snapshot, outcome),)))
+    noted = checkpoints.set_outcome(parent, snapshot, outcome, notes=node.notes)
+    return Plan.of(node.lock(guest), ("note", (noted,)))
 
 
 def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Checkpoint:
     """Record how what came after a checkpoint ended. Raises NotFound."""
     plan = plan_note(node, guest, snapshot, outcome=outcome)
-    done = node.run(plan, then=checkpoints.family(node.parent(guest)))
+    done = node.run(plan, then=checkpoints.family(node.parent(guest), node.notes))
     failure = plan.failure(done)
     if isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr:
         raise NotFound(f"{node.name}: {guest} has no checkpoint {snapshot}") from failure
     plan.must(done)
-    family = read_family(*(one.get() for one in done.answers))
+    family = node.notes.read(*(one.get() for one in done.answers))
     return _taken(node, guest, family, snapshot)
 
 
@@ -193,7 +194,7 @@ def plan_destroy(node: StorageNode, state: GuestState, names: Sequence[str]) -> 
     # Sets first: they are clones of checkpoints.
     sets = [step for name in names if name in state.kept for step in rollback.destroy_set(state.set(name))]
     rest = [step for name in names if name not in state.kept for step in checkpoints.destroy(state.parent, name)]
-    tidy = (rollback.destroy_container(state.parent),)
+    tidy = (rollback.destroy_container(state.parent), *node.notes.sweep(state.parent))
     return Plan.of(node.lock(state.guest), ("destroy", sets), ("destroy", rest), ("tidy", tidy))
 
 

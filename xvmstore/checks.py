@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from iscsi.platforms import RIGHTS
 from remote.errors import XvmError
 from remote.host import Answer
 from remote.script import Lock, Query
 from storage import pool, zvol
 from storage.pool import Pool
+from xvmstore.config import AUTO
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.results import Check
@@ -14,10 +16,11 @@ from xvmstore.results import Check
 
 def check(node: StorageNode) -> tuple[Check, ...]:
     """Look at everything an operation will need, in one round trip. Raises Unreachable."""
-    system, user, new, old, base, *rest = node.host.ask(_questions(node))
+    system, user, new, old, base, *rest = node.ask(_questions(node), anew=True)
     return (
         Check("reachable", ok=True, found=f"{node.settings.host}, {_or(system, 'unknown system')}"),
         Check("user", ok=user.error is None, found=_or(user, "unknown")),
+        *_capabilities(node),
         _pool(node, new if new.error is None else old),
         _base(node, base),
         *node.backend.findings(node.needs(), rest),
@@ -31,6 +34,21 @@ def _questions(node: StorageNode) -> tuple[Query[Any], ...]:
         *pool.pools(),
         Query(("zfs", "list", "-H", "-o", "name", node.settings.base), str.strip, absent=(zvol.NO_DATASET,)),
         *node.backend.examine(),
+    )
+
+
+def _capabilities(node: StorageNode) -> tuple[Check, ...]:
+    """What was found out, where the configuration leaves it to the node."""
+    found = node.capabilities
+    if found is None:
+        return ()
+    zfs = f", OpenZFS {found.openzfs}" if found.openzfs else ""
+    able = found.rights != "nothing" or node.settings.become != AUTO
+    advice = "" if able else f"see `xvmstore node setup {node.name}`"
+    return (
+        Check("backend", ok=True, found=f"{found.backend}: {found.why}"),
+        Check("release", ok=True, found=f"{found.release}: build {found.build}{zfs}"),
+        Check("rights", ok=able, found=f'become = "{node.become}": {RIGHTS[found.rights].why}', advice=advice),
     )
 
 

@@ -19,8 +19,10 @@ from iscsi.backends import BACKENDS
 from iscsi.model import TargetLayout
 from remote.errors import ConfigError, InvalidValue
 from storage import names
+from xvmstore import backend_choice
 
-Become = Literal["none", "pfexec", "sudo"]
+Become = Literal["none", "pfexec", "sudo", "auto"]
+AUTO = "auto"
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -40,10 +42,13 @@ class Reach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Node(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``[nodes.NAME]``: a storage node. ``host`` is an address or an alias of ssh_config(5)."""
+    """``[nodes.NAME]``: a storage node. ``host`` is an address or an alias of ssh_config(5).
+
+    What is "auto" is found out from the node itself (``xvmstore.guard``).
+    """
 
     host: str
-    backend: Literal["comstar", "iscsitadm", "lio"] = "comstar"
+    backend: Literal["auto", "comstar", "iscsitadm", "lio"] = "auto"
     release: Literal["illumos", "b134", "b111", "b85", "linux"] | None = None
     base: str
     portals: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -60,9 +65,11 @@ class Node(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
     default_dom0s: tuple[str, ...] = ()
 
     @property
-    def system(self) -> str:
-        """The release that is meant: the backend's usual one unless another is named."""
-        return self.release or next(iter(BACKENDS[self.backend]))
+    def written(self) -> tuple[str, str] | None:
+        """Backend and release, its usual one unless another is named; None where the node is to be asked."""
+        if self.backend == AUTO:
+            return None
+        return self.backend, self.release or next(iter(BACKENDS[self.backend]))
 
 
 class Dom0(Reach, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -255,10 +262,12 @@ def _check(path: Path, file: _File) -> None:
         _valid(where, "initiator", iscsi_names.iqn, dom0.initiator)
         _groups(where, host_group=dom0.host_group)
         _both(where, dom0.chap_user, dom0.chap_secret_file)
+        _rights_named(where, dom0)
         _check_dom0(where, dom0)
     for name, guest in file.guests.items():
         where = f"{path}: [guests.{name}]"
         _valid(f"{path}: [guests]", "name", names.word, name, "guest name")
+        _rights_named(where, guest)
         if guest.host is not None:
             _no_option(where, guest.host)
         if guest.dom0 is not None and guest.dom0 not in file.dom0s:
@@ -300,6 +309,11 @@ def _check_dom0(where: str, dom0: Dom0) -> None:
         raise ConfigError(f"{where}: xen: {dom0.xen!r} is no version such as 4.17 or 3.0.3")
 
 
+def _rights_named(where: str, machine: Reach) -> None:
+    if machine.become == AUTO:
+        raise ConfigError(f'{where}: become: "auto" is for nodes: write "none", "pfexec" or "sudo"')
+
+
 def _no_option(where: str, host: str) -> None:
     if host.startswith("-"):
         raise ConfigError(f"{where}: host: {host!r} would be an option to ssh")
@@ -316,11 +330,15 @@ def _check_node(where: str, node: Node, file: _File) -> None:
     _groups(where, target_group=node.target_group, portal_group=node.portal_group)
     _both(where, node.chap_user, node.chap_secret_file)
     _no_option(where, node.host)
+    if node.become == AUTO and node.written is not None:
+        raise ConfigError(f'{where}: become: "auto" goes with backend = "auto"')
+    if node.release is not None and node.written is None:
+        raise ConfigError(f"{where}: release: name the backend too")
     if node.layout == "shared-target" and not node.target:
         raise ConfigError(f'{where}: layout = "shared-target" needs target = "iqn...."')
     if node.target:
         _valid(where, "target", iscsi_names.iqn, node.target)
-    _check_backend(where, node)
+    backend_choice.check(where, node)
     for portal in node.portals:
         _check_portal(where, "portals", portal)
     for address in node.listen:
@@ -329,22 +347,6 @@ def _check_node(where: str, node: Node, file: _File) -> None:
     for dom0 in node.default_dom0s:
         if dom0 not in file.dom0s:
             raise ConfigError(f"{where}: default_dom0s: there is no [dom0s.{dom0}]")
-
-
-def _check_backend(where: str, node: Node) -> None:
-    """What the configured target program can do."""
-    releases = BACKENDS[node.backend]
-    if node.system not in releases:
-        raise ConfigError(f"{where}: release: backend {node.backend} has {', '.join(releases)}")
-    backend = releases[node.system]
-    if node.layout not in backend.traits.layouts:
-        raise ConfigError(f'{where}: release {node.system} cannot do layout {node.layout}: use "shared-target"')
-    if node.lun > backend.traits.largest_lun:
-        raise ConfigError(f"{where}: lun: backend {node.backend} takes 0 to {backend.traits.largest_lun}")
-    others = {key for releases in BACKENDS.values() for one in releases.values() for key in one.traits.options}
-    for key in sorted(others - backend.traits.options):
-        if getattr(node, key):
-            raise ConfigError(f"{where}: {key}: backend {node.backend} has no such thing")
 
 
 def _valid(where: str, key: str, check: object, *values: object) -> None:

@@ -18,10 +18,14 @@ class Transport(Shell, Openable, Protocol):
 
 
 def connect(table: str, address: str, settings: Reach, config: Config) -> Host:
-    """The machine of ``[table]``, as ``nodes.san1``; not connected to before it is asked something."""
+    """The machine of ``[table]``, as ``dom0s.xen1``; not connected to before it is asked something."""
     name = table.partition(".")[2]
-    become = BECOME[settings.become]
-    return Host(name, transport(table, address, settings, config), become=become, timeout=settings.timeout)
+    return host(name, transport(table, address, settings, config), settings, become=settings.become)
+
+
+def host(name: str, way: Transport, settings: Reach, *, become: str) -> Host:
+    """A machine at the end of a way, with these rights."""
+    return Host(name, way, become=BECOME[become], timeout=settings.timeout)
 
 
 def transport(table: str, address: str, settings: Reach, config: Config) -> Transport:

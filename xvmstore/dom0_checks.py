@@ -10,23 +10,26 @@ from xvmstore.results import Check
 
 def check(dom0: XenDom0) -> tuple[Check, ...]:
     """Look at everything an attach needs, in one round trip. Raises Unreachable, ConfigError."""
-    info, domains, facts = dom0.host.ask(
-        (Query(dom0.stack.info_words, parse_info), dom0.stack.domains(), fitness.look(dom0.settings.system))
-    )
     settings = dom0.settings
+    questions = (Query(dom0.stack.info_words, parse_info), dom0.stack.domains(), *fitness.looks(settings.system))
+    info, domains, *looks = dom0.host.ask(questions)
     wanted = fitness.Wanted(
         name=dom0.name,
         initiator=iscsi_names.iqn(settings.initiator),
         system=settings.system,
         multipath=settings.multipath,
         xen=settings.xen,
+        chap=settings.chap_user is not None,
     )
     checks = [Check("reachable", ok=True, found=str(settings.host))]
-    for what, answer in (("Xen", info), (dom0.stack.list_words[0], domains), ("dom0", facts)):
+    told = [look for look in looks if look.error is None]
+    for what, answer in (("Xen", info), (dom0.stack.list_words[0], domains), *(("dom0", look) for look in looks)):
         if answer.error is not None:
             checks.append(Check(str(what), ok=False, found=str(answer.error), advice="it must work for this user"))
     if info.error is None:
         checks.append(fitness.version(wanted, info.get()))
     if domains.error is None:
         checks.append(Check("toolstack", ok=True, found=f"{dom0.stack.format}, guests running: {len(domains.get())}"))
-    return (*checks, *(fitness.judge(wanted, facts.get()) if facts.error is None else ()))
+    # The first tells most; without it there is nothing to judge.
+    facts = {name: value for look in told for name, value in look.get().items()}
+    return (*checks, *(fitness.judge(wanted, facts) if looks[0].error is None else ()))

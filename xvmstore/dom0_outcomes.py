@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dom0 import solaris_iscsi
 from remote.errors import InUse, PartlyDone, Refused, RemoteError, StepFailed, XvmError, one_line
 from remote.host import Outcome
 from xvmstore.dom0s import XenDom0
@@ -43,12 +44,36 @@ def failed(dom0: XenDom0, guest: str, plan: Plan, outcome: Outcome, *, volume: s
 
 
 def _no_script(case: _Case) -> XvmError:
-    if case.dom0.settings.system != "linux":
-        return case.failure
     where = case.dom0.name
+    if case.dom0.settings.system != "linux":
+        return _initiator(case)
     return Refused(
         f"{where}: block-xvmstore is not there, or another release's: `xvmstore guest install-script --dom0 {where}`"
     )
+
+
+def _initiator(case: _Case) -> XvmError:
+    """Solaris's: it is off, or our own program says what it waited for in vain; else it says so itself."""
+    failure = case.failure
+    if not isinstance(failure, StepFailed):
+        return failure
+    if solaris_iscsi.OFF in failure.stderr:
+        return Refused(
+            f"{case.dom0.name}: its iSCSI initiator is off: `svcadm enable network/iscsi/initiator` there "
+            "(network/iscsi_initiator in early releases)"
+        )
+    return failure if failure.stderr.startswith("iscsiadm: ") else _as_said(case)
+
+
+def _login(case: _Case) -> XvmError:
+    return _of_script(case) if case.dom0.settings.system == "linux" else _initiator(case)
+
+
+def _logout(case: _Case) -> XvmError:
+    failure = case.failure
+    if isinstance(failure, StepFailed) and "in use" in failure.stderr:
+        return InUse(f"{case.dom0.name}: a disk of {case.guest} is in use there: detach it, or shut the guest down")
+    return _login(case)
 
 
 def not_running(dom0: XenDom0, guest: str) -> Refused:
@@ -120,6 +145,9 @@ def _worded(case: _Case, text: str) -> RemoteError:
 
 _REASONS: dict[str, Callable[[_Case], XvmError]] = {
     "script": _no_script,
+    "find": _initiator,
+    "login": _login,
+    "logout": _logout,
     "domain": _no_domain,
     "vdev": _name_taken,
     "root": _root,

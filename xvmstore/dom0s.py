@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from dom0 import block_script
-from dom0.block_script import Account
+from dom0.block_script import Account, Shown
 from dom0.disk import PATH, SCRIPT, Disk
 from dom0.initiators import INITIATORS, Initiator
 from dom0.limits import Planned, parse_version, warnings
 from dom0.xenstore import Vbd
 from remote.errors import ConfigError, Refused
 from remote.host import Host, Outcome, guest_lock
-from remote.script import Lock, Query, Secret
+from remote.script import Lock, Query, Secret, Word
 from xvmstore.config import Config, Dom0
 from xvmstore.connections import connect
 from xvmstore.nodes import StorageNode
@@ -21,9 +21,9 @@ from xvmstore.results import Volume
 
 
 def finished(volume: Volume) -> Disk:
-    """The volume as a disk. Raises Refused for one that has not got all its identity yet."""
+    """The volume as a disk. Raises Refused for one that has not got its target yet."""
     disk = volume.xen_disk
-    if disk is None or disk.id is None:
+    if disk is None:
         raise Refused(f"{volume.node}: {volume.name} is not complete: `xvmstore volume show {volume.name}`")
     return disk
 
@@ -71,17 +71,25 @@ class XenDom0:
         """Disks are wired by block-xvmstore."""
         return self.wiring == SCRIPT
 
-    def targets(self, volume: Volume) -> tuple[str, ...]:
-        """What xenstore may have as the volume's target here: by any wiring, through any portal."""
+    def targets(self, volume: Volume) -> tuple[Word, ...]:
+        """What xenstore may have as the volume's target here: by any wiring, through any portal, or as dom0 tells."""
+        told = self.stack.told
+        return (*self._names(volume), *((told(finished(volume)),) if told else ()))
+
+    def _names(self, volume: Volume) -> tuple[str, ...]:
         disk = finished(volume)
         seen = [replace(disk, portal=portal) for portal in volume.portals]
-        return tuple(dict.fromkeys(target(one) for target in self.stack.params.values() for one in seen))
+        names = dict.fromkeys(target(one) for target in self.stack.params.values() for one in seen)
+        return tuple(name for name in names if name)
 
-    def serves(self, vbd: Vbd, volume: Volume) -> bool:
-        """Is this vbd the volume? xend leaves /dev/ out."""
-        if volume.xen_disk is None or volume.guid is None:
+    def serves(self, vbd: Vbd, volume: Volume, shown: Shown | None = None) -> bool:
+        """Is this vbd the volume? xend leaves /dev/ out. ``shown``: what dom0's initiator calls it."""
+        disk = volume.xen_disk
+        if disk is None:
             return False
-        return vbd.params.removeprefix("/dev/") in {target.removeprefix("/dev/") for target in self.targets(volume)}
+        told = shown.devices.get((disk.target, disk.lun)) if shown else None
+        names = (*self._names(volume), *((told,) if told else ()))
+        return vbd.params.removeprefix("/dev/") in {name.removeprefix("/dev/") for name in names}
 
     def disk(self, volume: Volume) -> Disk:
         """The volume as a disk. Raises Refused for one that is not finished, or that this dom0 may not see."""

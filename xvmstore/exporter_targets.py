@@ -1,70 +1,95 @@
 """From the configuration to the exporter's targets: which machine is asked what."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from exporters import arc, comstar_io, guests, kernel_io, latency, lio_io, luns, pools, snapshots, vdevs, volumes
 from exporters.collector import Collector
 from exporters.machine import machine
 from exporters.scraper import Limits, Target
-from iscsi.backends import BACKENDS
-from remote.errors import ConfigError
-from storage.vintage import VINTAGES
-from xvmstore.config import Config, Dom0, Node
+from remote.errors import ConfigError, XvmError
+from xvmstore.config import Config, Dom0
 from xvmstore.connections import BECOME, transport
 from xvmstore.dom0s import XenDom0
+from xvmstore.nodes import StorageNode
+
+log = logging.getLogger("xvmstore.exporter")
 
 
 def targets(config: Config) -> tuple[Target, ...]:
-    """Every node, and every dom0 that has a host. Raises ConfigError."""
+    """Every node, and every dom0 that has a host. Raises ConfigError.
+
+    What the configuration leaves to a node is found out now, unless that was done not long ago.
+    """
+    return tuple(make() for make in _makers(config).values())
+
+
+def target(config: Config, name: str) -> Target:
+    """One of them by name. Raises ConfigError."""
+    found = _makers(config)
+    if name not in found:
+        raise ConfigError(f"{config.path}: no node or dom0 with a host is called {name!a}; it has: {', '.join(found)}")
+    return found[name]()
+
+
+def _makers(config: Config) -> Mapping[str, Callable[[], Target]]:
     dom0s = {name: one for name, one in config.dom0s.items() if one.host is not None}
     both = sorted(set(config.nodes) & set(dom0s))
     if both:
         raise ConfigError(
             f"{config.path}: {both[0]} is a node and a dom0: the exporter needs a name of its own for each"
         )
-    found = [_node(config, name, one) for name, one in sorted(config.nodes.items())]
-    return (*found, *(_dom0(config, name, one) for name, one in sorted(dom0s.items())))
+    nodes = {name: partial(_node, config, name) for name in sorted(config.nodes)}
+    return nodes | {name: partial(_dom0, config, name, one) for name, one in sorted(dom0s.items())}
 
 
-def target(config: Config, name: str) -> Target:
-    """One of them by name. Raises ConfigError."""
-    found = {one.name: one for one in targets(config)}
-    if name not in found:
-        raise ConfigError(f"{config.path}: no node or dom0 with a host is called {name!a}; it has: {', '.join(found)}")
-    return found[name]
-
-
-def _node(config: Config, name: str, node: Node) -> Target:
-    wanted = config.exporter
-    first = next((config.dom0s[one].initiator for one in node.default_dom0s), None)
-    fast, slow = _asked(config, node)
+def _node(config: Config, name: str) -> Target:
+    wanted, one = config.exporter, _settled(StorageNode(name, config))
+    node = one.settings
+    first = next((config.dom0s[dom0].initiator for dom0 in node.default_dom0s), None)
+    fast, slow = _asked(config, one)
     return Target(
         name=name,
         kind="node",
         link=lambda: transport(f"nodes.{name}", node.host, node, config),
         fast=fast,
         slow=slow,
-        become=BECOME[node.become],
+        become=BECOME[one.become],
         portals=node.portals if wanted.probe_portals else (),
         initiator=first or f"{node.target_prefix}:exporter",
         limits=_limits(config),
-        settings=(node, wanted, first),
+        settings=(node, wanted, first, one.written, one.vintage, one.become),
     )
 
 
-def _asked(config: Config, node: Node) -> tuple[tuple[Collector, ...], tuple[Collector, ...]]:
-    wanted = config.exporter
-    exact = VINTAGES[node.system].exact_lists
+def _settled(node: StorageNode) -> StorageNode:
+    """The node, found out about; one that does not answer now is taken for what it was the last time, or the usual."""
+    try:
+        node.settle()
+    except XvmError as error:
+        backend, release = node.written
+        log.warning(
+            "%s: taken for %s, %s until the configuration is read again: %s", node.name, backend, release, error
+        )
+    finally:
+        node.close()
+    return node
+
+
+def _asked(config: Config, one: StorageNode) -> tuple[tuple[Collector, ...], tuple[Collector, ...]]:
+    wanted, node, exact = config.exporter, one.settings, one.vintage.exact_lists
     keep = _Keep(wanted.include, wanted.exclude)
     bound = (
         pools.pools((node.base.partition("/")[0], *wanted.pools), exact=exact),
         vdevs.vdevs(exact=exact),
         latency.latency(),
-        volumes.volumes(node.base, exact=exact, keep=keep),
+        volumes.volumes(node.base, exact=exact, space_used_by=one.vintage.space_used_by, keep=keep),
     )
-    slow = (snapshots.snapshots(node.base, exact=exact, keep=keep),)
-    if node.backend == "lio":
+    slow = (snapshots.snapshots(node.base, exact=exact, keep=keep, on_snapshots=one.vintage.snapshot_properties),)
+    backend, _ = one.written
+    if backend == "lio":
         quick: Sequence[Collector] = (
             arc.arc_linux(),
             kernel_io.pool_states(),
@@ -73,12 +98,15 @@ def _asked(config: Config, node: Node) -> tuple[tuple[Collector, ...], tuple[Col
             *luns.luns_lio(node.base),
             lio_io.lio_io(),
         )
+    elif backend == "iscsitadm":
+        # Whoever asks iscsitadm starts its service, so LUNs are not asked for.
+        quick = (arc.arc_solaris(), kernel_io.pool_io_solaris())
     else:
         quick = (
             arc.arc_solaris(),
             kernel_io.pool_io_solaris(),
             comstar_io.comstar_io(targets=node.layout == "shared-target"),
-            *luns.luns_comstar(node.base, exact=exact, head=BACKENDS[node.backend][node.system].traits.head),
+            *luns.luns_comstar(node.base, exact=exact, head=one.backend.traits.head),
         )
     return (machine(), *quick, *bound), slow
 

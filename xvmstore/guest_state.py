@@ -43,6 +43,7 @@ class GuestState:
 
     disks      its disks; in the middle of a rollback, those that are to be its disks again
     family     its dataset, disks and snapshots; ``aside`` the same of what rollbacks put aside
+    shelved    by zvol, of the disks that were put aside: see ``identity``
     origins    every clone of the pool, and the snapshot it was made from
     programs   ZFS there knows channel programs
     """
@@ -52,6 +53,7 @@ class GuestState:
     disks: tuple[Disk, ...]
     family: Family
     aside: Family
+    shelved: Mapping[str, str]
     origins: Mapping[str, str]
     programs: bool
 
@@ -138,8 +140,8 @@ def questions(node: StorageNode, guest: str) -> tuple[Query[Any], ...]:
     return (
         *inspection.list_questions(node, parent),
         zvol.zvols(kept),
-        *checkpoints.family(parent),
-        *checkpoints.family(kept),
+        *checkpoints.family(parent, node.notes),
+        *checkpoints.family(kept, node.notes),
         snapshots.origins(pool),
         rollback.programs(pool),
     )
@@ -147,7 +149,7 @@ def questions(node: StorageNode, guest: str) -> tuple[Query[Any], ...]:
 
 def look(node: StorageNode, guest: str) -> GuestState:
     """Ask the node. Raises NotFound where there is nothing of such a guest."""
-    found = answer(node, guest, node.host.ask(questions(node, guest)))
+    found = answer(node, guest, node.ask(questions(node, guest)))
     if found.missing and not found.journal.rollback:
         raise NotFound(f"{node.name}: there is no guest {guest} ({found.parent} does not exist)")
     return found
@@ -162,13 +164,21 @@ def answer(node: StorageNode, guest: str, answers: Sequence[Answer[Any]]) -> Gue
         guest=guest,
         parent=parent,
         disks=(),
-        family=snapshots.read_family(own.get(), own_newer.get()),
-        aside=snapshots.read_family(kept.get(), kept_newer.get()),
+        family=node.notes.read(own.get(), own_newer.get()),
+        aside=node.notes.read(kept.get(), kept_newer.get()),
+        shelved={one.dataset: identity(node, one.ours.get("guid"), one.ours.get("target")) for one in aside.get()},
         origins=origins.get(),
         programs=programs.get(),
     )
     zvols = [*exports[0].get(), *_waiting(state, aside.get())]
     return replace(state, disks=tuple(_disks(node, state, zvols, everything)))
+
+
+def identity(node: StorageNode, guid: str | None, target: str | None) -> str:
+    """What a disk keeps, whatever it is called: its GUID, or, if it has none for good, the end of its target's name."""
+    if node.backend.traits.guid == "later":
+        return (target or "").rpartition(".")[2]
+    return (guid or "").upper()
 
 
 def _waiting(state: GuestState, aside: Sequence[Zvol]) -> list[Zvol]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dom0 import block_script, xenstore
 from dom0.block_script import Shown
+from dom0.disk import told_id
 from dom0.xenstore import STATES, Vbd
 from remote.errors import InUse, Mismatch, NotFound, PartlyDone, Refused
 from remote.script import Captured, Step
@@ -40,14 +41,14 @@ def install(dom0: XenDom0) -> None:
 def plan_prepare(dom0: XenDom0, node: StorageNode, guest: str, volumes: Sequence[Volume]) -> Plan:
     """Have dom0 know a guest's volumes, and no others of its; then try each, or log in to it where no script will."""
     disks = [(volume, dom0.disk(volume)) for volume in volumes]
-    ids = tuple(disk.id or "" for _, disk in disks)
+    keep = tuple(disk for _, disk in disks)
     maps = [step for volume, disk in disks for step in dom0.initiator.know(disk, dom0.map_of(node, volume, disk))]
-    tries = [Step(block_script.verb("check", disk.id or "")) for _, disk in disks] if dom0.by_script else []
+    tries = [Step(block_script.verb("check", told_id(disk))) for _, disk in disks] if dom0.by_script else []
     logins = [] if dom0.by_script else [step for _, disk in disks for step in dom0.initiator.login(disk)]
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
-        ("forget", dom0.initiator.forget(guest, keep=ids, node=node.name)),
+        ("forget", dom0.initiator.forget(guest, keep=keep, node=node.name)),
         ("map", maps),
         ("try", tries),
         ("login", logins),
@@ -64,7 +65,8 @@ def prepare(dom0: XenDom0, node: StorageNode, guest: str, volumes: Sequence[Volu
 
 def plan_forget(dom0: XenDom0, guest: str, volumes: Sequence[Volume]) -> Plan:
     """Let go of a guest's volumes, and have dom0 know them no more. ``volumes`` matter where dom0 keeps no map."""
-    logouts = [step for one in volumes if one.xen_disk for step in dom0.initiator.logout(one.xen_disk)]
+    disks = [one.xen_disk for one in volumes if one.xen_disk]
+    logouts = dom0.initiator.logout(*disks) if disks else ()
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
@@ -85,6 +87,8 @@ def forget(dom0: XenDom0, guest: str, volumes: Sequence[Volume]) -> None:
 def plan_attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> Plan:
     """Tell dom0 of the volume, tidy up what an attempt that was cut off left, attach, wait for the guest."""
     disk, guest = dom0.disk(volume), volume.name.partition("/")[0]
+    if dom0.by_script and disk.id is None:
+        raise Refused(_no_guid(dom0, volume))
     targets, stack = dom0.targets(volume), dom0.stack
     force = xenstore.detach(stack.force, DOMID, targets)
     attach = Step(
@@ -97,7 +101,8 @@ def plan_attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> Plan:
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
         ("domain", (stack.domid(guest),)),
-        ("vdev", (xenstore.name_free(DOMID, targets, disk.vdev),)),
+        ("find", dom0.initiator.find(disk) if stack.told else ()),
+        ("vdev", (xenstore.name_free(DOMID, targets, stack.called(disk.vdev)),)),
         ("map", dom0.initiator.know(disk, dom0.map_of(node, volume, disk))),
         ("dead", (xenstore.dead(DOMID, targets),)),
         ("dead", (Step(force, unless=("test", "-z", Captured("dead"))),)),
@@ -108,6 +113,14 @@ def plan_attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> Plan:
     )
 
 
+def _no_guid(dom0: XenDom0, volume: Volume) -> str:
+    guest = volume.name.partition("/")[0]
+    return (
+        f"{volume.node}: {volume.name} gets its GUID when somebody first logs in, and block-xvmstore needs it: "
+        f'`xvmstore guest prepare {guest} --dom0 {dom0.name}` logs in once; or set wiring = "path"'
+    )
+
+
 def attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> tuple[Attachment, bool]:
     """Attach a volume to its guest, which must run; also whether it was so already.
 
@@ -115,10 +128,11 @@ def attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> tuple[Attachment
     """
     nobody_elses(dom0, node, volume)
     plan = plan_attach(dom0, node, volume)
-    outcome = dom0.run(plan, then=(xenstore.vbds(),))
+    outcome = dom0.run(plan, then=(xenstore.vbds(), dom0.initiator.look()))
     guest = volume.name.partition("/")[0]
     raise_failure(dom0, guest, plan, outcome)
-    found = [one for one in _ours(dom0, volume, outcome.answers[0].get()) if one.connected]
+    vbds, shown = (answer.get() for answer in outcome.answers)
+    found = [one for one in vbds if dom0.serves(one, volume, shown) and one.connected]
     if not found:
         raise PartlyDone(f"{dom0.name}: {volume.name} was attached, and is gone again: run the same command again")
     index = plan.roles.index("attach")
@@ -129,13 +143,15 @@ def may_be_renamed(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:
     """Checks all that can be known before a volume gets another device name, and is attached under it."""
     dom0.disk(volume)
     nobody_elses(dom0, node, volume)
-    domains, vbds = (answer.get() for answer in dom0.host.ask((dom0.stack.domains(), xenstore.vbds())))
+    questions = (dom0.stack.domains(), xenstore.vbds(), dom0.initiator.look())
+    domains, vbds, shown = (answer.get() for answer in dom0.host.ask(questions))
     guest = volume.name.partition("/")[0]
     if guest not in {domain.name for domain in domains}:
         raise not_running(dom0, guest)
     for vbd in vbds:
-        if dom0.serves(vbd, volume):
-            raise Mismatch(f"{dom0.name}: {volume.name} is attached as {vbd.vdev}: detach it first to rename it")
+        if dom0.serves(vbd, volume, shown):
+            called = dom0.stack.vdev(vbd.vdev)
+            raise Mismatch(f"{dom0.name}: {volume.name} is attached as {called}: detach it first to rename it")
 
 
 def nobody_elses(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:
@@ -155,11 +171,8 @@ def nobody_elses(dom0: XenDom0, node: StorageNode, volume: Volume) -> None:
 def attachment(dom0: XenDom0, volume: Volume, vbd: Vbd, *, domain: str) -> Attachment:
     """A vbd as the guest's disk."""
     state = STATES.get(vbd.state, f"state {vbd.state}")
-    return Attachment(volume.name, dom0.name, domain, vbd.domid, vbd.vdev or volume.vdev or "", vbd.error or state)
-
-
-def _ours(dom0: XenDom0, volume: Volume, vbds: Sequence[Vbd]) -> list[Vbd]:
-    return [vbd for vbd in vbds if dom0.serves(vbd, volume)]
+    vdev = dom0.stack.vdev(vbd.vdev) or volume.vdev or ""
+    return Attachment(volume.name, dom0.name, domain, vbd.domid, vdev, vbd.error or state)
 
 
 # -- detach ------------------------------------------------------------------------------------------------------------
@@ -169,13 +182,12 @@ def plan_detach(dom0: XenDom0, volume: Volume, *, force: bool = False) -> Plan:
     """Refuse what is known to be in use, detach, wait, and see that nothing is left behind."""
     disk, guest = finished(volume), volume.name.partition("/")[0]
     targets, stack = dom0.targets(volume), dom0.stack
-    root = Step(xenstore.first(DOMID), refuse=targets)
+    root, quiet = xenstore.not_root(DOMID, targets), xenstore.quiet(DOMID, targets, seconds=_QUIET)
     command = stack.force if force else stack.detach
-    checks: list[Part] = (
-        [] if force else [("root", (root,)), ("busy", (xenstore.quiet(DOMID, targets, seconds=_QUIET),))]
-    )
+    checks: list[Part] = [] if force else [("root", (root,)), ("busy", (quiet,))]
     return Plan.of(
         dom0.lock(guest),
+        ("find", dom0.initiator.find(disk)),
         ("domain", (stack.domid_if_any(guest),)),
         *checks,
         ("detach", (Step(xenstore.detach(command, DOMID, targets)),)),
@@ -194,11 +206,11 @@ def detach(dom0: XenDom0, volume: Volume, *, force: bool = False) -> None:
     plan = plan_detach(dom0, volume, force=force)
     outcome = dom0.run(plan, then=(xenstore.vbds(), dom0.initiator.look()))
     raise_failure(dom0, volume.name.partition("/")[0], plan, outcome, volume=volume.name)
-    vbds = outcome.answers[0].get()
-    elsewhere = _ours(dom0, volume, vbds)
+    vbds, shown = (answer.get() for answer in outcome.answers)
+    elsewhere = [one for one in vbds if dom0.serves(one, volume, shown)]
     if elsewhere:
         raise InUse(f"{dom0.name}: {volume.name} is attached to another guest too, domain {elsewhere[0].domid}")
-    left = _left(volume, vbds, outcome.answers[1].get())
+    left = _left(volume, vbds, shown)
     if left:
         raise PartlyDone(f"{dom0.name}: {volume.name} was detached, but {left}; run the same command again")
 
@@ -218,11 +230,14 @@ def _left(volume: Volume, vbds: Sequence[Vbd], shown: Shown) -> str:
 def plan_grow(dom0: XenDom0, node: StorageNode, volume: Volume, size: int) -> Plan:
     """Have dom0's kernel see the new size, whoever logged in there, and wait until the guest has been told."""
     disk, guest = dom0.disk(volume), volume.name.partition("/")[0]
-    wait = xenstore.published(DOMID, dom0.targets(volume), sectors=size // 512, seconds=_PUBLISH)
+    # A back end that never looks again need not be waited for.
+    seconds = _PUBLISH if dom0.initiator.grows else 0
+    wait = xenstore.published(DOMID, dom0.targets(volume), sectors=size // 512, seconds=seconds)
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
         ("map", dom0.initiator.know(disk, dom0.map_of(node, volume, disk))),
+        ("find", dom0.initiator.find(disk) if dom0.stack.told else ()),
         ("grow", dom0.initiator.grow(disk, size)),
         ("domain", (dom0.stack.domid_if_any(guest),)),
         ("published", (Step(wait),)),

@@ -34,6 +34,6 @@ def create(node: StorageNode, machines: Sequence[GuestMachine], note: Note, *, h
 
 def _correct(node: StorageNode, guests: Sequence[str], snapshot: str) -> None:
     told = (checkpoints.CONSISTENCY, "crash")
-    steps = [checkpoints.set_on_all(node.parent(guest), snapshot, *told) for guest in guests]
+    steps = [checkpoints.set_on_all(node.parent(guest), snapshot, *told, notes=node.notes) for guest in guests]
     plan = Plan.of(node.lock(*guests), ("note", steps))
     plan.must(node.run(plan))

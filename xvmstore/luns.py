@@ -80,7 +80,7 @@ def unexport(node: StorageNode, name: VolumeName, *, dom0: str | None = None, fo
 
 def luns(node: StorageNode) -> tuple[Lun, ...]:
     """Every LU of the node, made by us or not, with its views."""
-    answers = node.host.ask(inspection.list_questions(node, node.settings.base))
+    answers = node.ask(inspection.list_questions(node, node.settings.base))
     volumes, everything = inspection.list_answer(node, answers)
     by_path = {node.backend.device(volume.dataset): volume for volume in volumes}
     found = []
@@ -98,7 +98,7 @@ def luns(node: StorageNode) -> tuple[Lun, ...]:
 
 def sessions(node: StorageNode) -> tuple[LunSession, ...]:
     """Every login on the node, with the dom0 and the volumes it concerns."""
-    answers = node.host.ask(inspection.list_questions(node, node.settings.base))
+    answers = node.ask(inspection.list_questions(node, node.settings.base))
     volumes, everything = inspection.list_answer(node, answers)
     dom0s = node.initiators()
     return tuple(

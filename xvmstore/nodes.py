@@ -2,20 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from iscsi import names as iscsi_names
 from iscsi.backend import Access, Backend, Export, Needs
 from iscsi.backends import BACKENDS
+from iscsi.probe import Capabilities
 from remote.host import Answer, Host, Outcome, guest_lock
 from remote.script import Captured, Lock, Query, Secret, Step, Word
-from storage import names, zvol
+from storage import names, notes, zvol
 from storage.names import VolumeName
+from storage.notes import Notes
 from storage.vintage import VINTAGES, Vintage
 from xvmstore import secret_files
-from xvmstore.config import Config, Node
-from xvmstore.connections import connect
+from xvmstore.backend_choice import PAIRS
+from xvmstore.config import AUTO, Config, Node
+from xvmstore.connections import Transport, host, transport
+from xvmstore.guard import Guard
 from xvmstore.plan import Plan
+
+T = TypeVar("T")
 
 
 class StorageNode:
@@ -25,30 +31,84 @@ class StorageNode:
         self.name = name
         self.config = config
         self.settings: Node = config.node(name)
-        self.backend: Backend = BACKENDS[self.settings.backend][self.settings.system]
-        self.vintage: Vintage = VINTAGES[self.settings.system]
-        self._host: Host | None = None
+        self._way: Transport | None = None
         self._secrets: dict[str, Secret] = {}
+        where = f"{config.path}: [nodes.{name}]"
+        auto = self.settings.written is None
+        self._guard = Guard(name, self.settings, where=where, host=self._machine) if auto else None
 
     @property
-    def host(self) -> Host:
-        """The connection, not opened yet."""
-        if self._host is None:
-            self._host = connect(f"nodes.{self.name}", self.settings.host, self.settings, self.config)
-        return self._host
+    def capabilities(self) -> Capabilities | None:
+        """What the node was found to be; None where nobody has looked, or the configuration says it."""
+        return self._guard.remembered if self._guard else None
+
+    def settle(self) -> None:
+        """Find out what the node is, where the configuration leaves that to it and nobody has looked lately."""
+        if self._guard is not None:
+            self._guard.settle()
+
+    @property
+    def written(self) -> tuple[str, str]:
+        """Backend and release, by name: as configured, as found out, or as guessed."""
+        if self._guard is None:
+            return self.settings.written or PAIRS[0]
+        return self._guard.believed.backend, self._guard.believed.release
+
+    @property
+    def release(self) -> str:
+        """The release, by name."""
+        return self.written[1]
+
+    @property
+    def backend(self) -> Backend:
+        """How volumes are exported."""
+        backend, release = self.written
+        return BACKENDS[backend][release]
+
+    @property
+    def vintage(self) -> Vintage:
+        """What its ZFS can do."""
+        return self._guard.believed.vintage if self._guard else VINTAGES[self.release]
+
+    @property
+    def become(self) -> str:
+        """How the user who logs in gets rights."""
+        own = self.settings.become
+        return self._guard.believed.become if self._guard and own == AUTO else own
+
+    def _machine(self) -> Host:
+        """The machine, with the rights as they are known now; the connection is not opened yet."""
+        if self._way is None:
+            self._way = transport(f"nodes.{self.name}", self.settings.host, self.settings, self.config)
+        return host(self.name, self._way, self.settings, become=self.become)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._host is not None:
-            self._host.close()
+        if self._way is not None:
+            self._way.close()
 
     def run(self, plan: Plan, *, then: Sequence[Query[Any]] = ()) -> Outcome:
         """Carry a plan out and ask, in one round trip."""
-        return self.host.run(plan.steps, then=then, lock=plan.lock)
+        if self._guard is not None:
+            return self._guard.run(plan.steps, then=then, lock=plan.lock)
+        return self._machine().run(plan.steps, then=then, lock=plan.lock)
 
-    def ask(self, queries: Sequence[Query[Any]]) -> tuple[Answer[Any], ...]:
-        """Ask questions only, in one round trip."""
-        return self.host.ask(queries)
+    def ask(self, queries: Sequence[Query[Any]], *, anew: bool = False) -> tuple[Answer[Any], ...]:
+        """Ask questions only, in one round trip. ``anew``: find out what the node is, too, however well it is known."""
+        if self._guard is not None:
+            return self._guard.ask(queries, anew=anew)
+        return self._machine().ask(queries)
+
+    def ask_one(self, query: Query[T]) -> T:
+        """The answer of one question; raises when there is none."""
+        (answer,) = self.ask((query,))
+        found: T = answer.get()
+        return found
+
+    @property
+    def notes(self) -> Notes:
+        """Where what is known of checkpoints is kept."""
+        return notes.kept(self.settings.base, on_snapshots=self.vintage.snapshot_properties)
 
     @property
     def shared(self) -> bool:
@@ -100,7 +160,7 @@ class StorageNode:
         settings = self.settings
         dom0s = {name: self.access(name, secrets=False) for name in settings.default_dom0s}
         return Needs(
-            self.name, settings.system, settings.user, settings.become, settings.portals, settings.portal_group, dom0s
+            self.name, self.release, settings.user, self.become, settings.portals, settings.portal_group, dom0s
         )
 
     def viewer_names(self) -> dict[str, str]:

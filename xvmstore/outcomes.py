@@ -148,7 +148,7 @@ def half_destroyed(node: StorageNode, name: VolumeName) -> Refused:
 def _still_exported(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
     if end.how != "unmet":
         return failure
-    release = node.settings.system
+    release = node.release
     return InUse(
         f"{node.name}: {name} is exported, and release {release} cannot keep its views through a rename: "
         f"run `xvmstore lun unexport {name}` first and `lun export` afterwards"
@@ -169,7 +169,7 @@ def _another_release(node: StorageNode, name: VolumeName, end: Ended, failure: R
         return failure
     return Refused(
         f"{node.name}: nothing was done for {name}: this node's stmfadm makes no LUs, so it is older than release "
-        f'"{node.settings.system}": set release = "b111" and layout = "shared-target" in [nodes.{node.name}]'
+        f'"{node.release}": set release = "b111" and layout = "shared-target" in [nodes.{node.name}]'
     )
 
 

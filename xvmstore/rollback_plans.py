@@ -11,7 +11,7 @@ from remote.host import who
 from remote.script import Step
 from storage import checkpoints, rollback, zvol
 from storage.names import human
-from xvmstore import luns
+from xvmstore import guest_state, luns
 from xvmstore.guest_state import Disk, GuestState
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Part, Plan
@@ -97,7 +97,7 @@ def plan_keep(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
         return _finish(node, state, wanted, source=source)
     disks = _going_back(node, state, wanted)
     stay = [one.name for one in state.disks if one not in disks]
-    copy = _bring_back(state, source, disks) if is_set else _copy(state, wanted.source, source, disks)
+    copy = _bring_back(state, source, disks) if is_set else _copy(node, state, wanted.source, to=source, disks=disks)
     thick = [one for one in disks if one.thick]
     journal = f"{wanted.source} {wanted.aside}"
     return Plan.of(
@@ -134,14 +134,18 @@ def _same_disks(node: StorageNode, state: GuestState, name: str) -> list[Disk]:
     rehearsed = state.kept[name].startswith(rollback.REHEARSED)
     found = []
     for dataset in state.aside.volumes(state.set(name)):
-        disk, guid = by_name.get(dataset.rpartition("/")[2]), state.aside.ours[dataset].get("guid", "").upper()
-        if disk is None or not (rehearsed or disk.volume.guid == guid):
+        disk = by_name.get(dataset.rpartition("/")[2])
+        if disk is None or not (rehearsed or _is(node, disk, state.shelved.get(dataset))):
             raise Refused(
                 f"{node.name}: {state.guest} cannot go back to {name}: its disk {dataset.rpartition('/')[2]} was "
                 "renamed or destroyed since; give the guest's disk its old name first (`xvmstore volume rename`)"
             )
         found.append(disk)
     return found
+
+
+def _is(node: StorageNode, disk: Disk, identity: str | None) -> bool:
+    return guest_state.identity(node, disk.volume.guid, disk.volume.target) == identity
 
 
 def _half_made(state: GuestState) -> list[Step]:
@@ -152,11 +156,13 @@ def _half_made(state: GuestState) -> list[Step]:
     return [rollback.clear(one, state.aside.ours[one].get("kept-for", "-")) for one in made]
 
 
-def _copy(state: GuestState, name: str, to: str, disks: Sequence[Disk]) -> list[Step]:
+def _copy(node: StorageNode, state: GuestState, name: str, *, to: str, disks: Sequence[Disk]) -> list[Step]:
     mark = f"copy-of-{name}"
     names = [one.name for one in disks]
     there = state.family.find(state.parent, name) is not None
-    copied = rollback.copy(state.parent, name, to, mark=mark, disks=names, there=there)
+    # Nobody knows whether zfs clone knew -o before zfs snapshot did.
+    at_once = node.vintage.snapshot_properties
+    copied = rollback.copy(state.parent, name, to, mark=mark, disks=names, there=there, at_once=at_once)
     return [*copied, rollback.same_properties(state.parent, to)]
 
 
@@ -278,7 +284,7 @@ def plan_discard(node: StorageNode, state: GuestState, wanted: Wish) -> Plan:
         ("resume", resumed),
         ("reserve", [rollback.reserve(one) for one in thick]),
         ("after", [zvol.set_property(one.volume.dataset, zvol.STATE, zvol.READY) for one in disks]),
-        ("after", (zvol.forget(state.parent, checkpoints.ROLLBACK), *wanted.then)),
+        ("after", (zvol.forget(state.parent, checkpoints.ROLLBACK), *wanted.then, *node.notes.sweep(state.parent))),
         settled="roll",
     )
 

@@ -95,7 +95,7 @@ def _raise_failure(node: StorageNode, state: GuestState, doing: Plan, outcome: O
         raise (InUse if isinstance(failure, StepFailed) else PartlyDone)(said) from failure
     if role == "suspend" and end.how == "unmet":
         raise InUse(
-            f"{node.name}: {state.guest} is exported, and release {node.settings.system} cannot keep its views: "
+            f"{node.name}: {state.guest} is exported, and release {node.release} cannot keep its views: "
             "`xvmstore lun unexport` each of its disks first, and `lun export` them afterwards"
         ) from failure
     if role in {"same unit", "in use"}:

@@ -10,17 +10,31 @@ from remote.errors import ConfigError, InvalidValue, Refused, RemoteError, Unrea
 from storage import names, pool
 from storage.names import VolumeName
 from storage.pool import Pool, PoolStatus
-from xvmstore import adoption, checks, config, dom0_checks, guest_list, guests, luns, migration, volumes
+from xvmstore import (
+    adoption,
+    backend_migration,
+    checks,
+    config,
+    dom0_checks,
+    guest_list,
+    guests,
+    luns,
+    migration,
+    volumes,
+)
+from xvmstore.backend_migration import Migration
 from xvmstore.dom0s import XenDom0
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
 from xvmstore.results import Attachment, Check, Created, Grown, Guest, Lun, LunSession, Volume, Wanted
 from xvmstore.site_checkpoints import Checkpoints
 from xvmstore.site_upgrades import Upgrades
+from xvmstore.surprises import begins_anew
 
 Size = int | str
 
 
+@begins_anew
 class Site:
     """The nodes and dom0s of one configuration.
 
@@ -98,9 +112,27 @@ class Site:
         """Base dataset, services, portal group, host groups and CHAP secrets (these are set anew)."""
         checks.setup(self.node(name))
 
+    def look_at_migration(self, name: str | None = None, *, dom0s: Iterable[str] = ()) -> Migration:
+        """What iscsitadm exports or exported of this node, and the script that would bring that back."""
+        node = self.node(name)
+        return backend_migration.look(node, dom0s=node.dom0s(dom0s))
+
+    def plan_migrate_backend(self, found: Migration, name: str | None = None, *, end_others: bool = False) -> Plan:
+        """What ``migrate_backend`` would do with what was found."""
+        return backend_migration.plan(self.node(name), found, end_others=end_others)
+
+    def migrate_backend(
+        self, found: Migration, name: str | None = None, *, end_others: bool = False
+    ) -> tuple[Volume, ...]:
+        """From iscsitadm to COMSTAR: on the old release write down what only its daemon knows, on the new one export.
+
+        Target names, LUNs and GUIDs stay. Raises Refused, InUse while anybody is logged in, PartlyDone.
+        """
+        return backend_migration.migrate(self.node(name), found, end_others=end_others)
+
     def pools(self) -> tuple[Pool, ...]:
         """The node's pools; sizes in bytes."""
-        new, old = self.node().host.ask(pool.pools())
+        new, old = self.node().ask(pool.pools())
         found: tuple[Pool, ...] = (new if new.error is None else old).get()
         return found
 
@@ -108,7 +140,7 @@ class Site:
         """State, scan, errors and vdev tree of one pool or all (``zpool status``)."""
         if name is not None:
             names.dataset(name, "pool name")
-        return self.node().host.ask_one(pool.status(name))
+        return self.node().ask_one(pool.status(name))
 
     # -- volumes
 

@@ -19,8 +19,10 @@ from xvmstore.plan import Plan
 from xvmstore.rehearsals import Rehearsal
 from xvmstore.rollback_plans import Loss
 from xvmstore.rollbacks import Rollback
+from xvmstore.surprises import begins_anew
 
 
+@begins_anew
 class Checkpoints:
     """Checkpoints of the guests of one node. Names of checkpoints may be shortened, or be ``latest``."""
 

@@ -11,6 +11,7 @@ from xvmstore.dom0s import XenDom0
 from xvmstore.guest_machines import GuestMachine
 from xvmstore.nodes import StorageNode
 from xvmstore.plan import Plan
+from xvmstore.surprises import begins_anew
 from xvmstore.upgrades import Rehearsed, Report, Wanted
 
 Say = Callable[[str], None]
@@ -20,6 +21,7 @@ def _silent(_text: str) -> None:
     """Tells nobody."""
 
 
+@begins_anew
 class Upgrades:
     """Upgrades of the guests of one node. ``say`` is told what is going on; ``options`` are those of ``Wanted``."""
 

@@ -139,7 +139,7 @@ class _Course:
     def finish(self, outcome: str, *, was: str) -> None:
         """Record how it ended; nothing is under way any more. Raises Refused."""
         mine = [name for name in JOURNAL if name != checkpoints.ROLLBACK]
-        ended = checkpoints.set_outcome(self.parent, self.checkpoint, outcome)
+        ended = checkpoints.set_outcome(self.parent, self.checkpoint, outcome, notes=self.node.notes)
         self._carry_out(was, ended, *(zvol.forget(self.parent, name) for name in mine))
 
     def _carry_out(self, was: str, *steps: Step) -> None:
@@ -191,7 +191,7 @@ def _can_go_back(node: StorageNode, guest: str) -> None:
     """Checks that the disks could be put back by us alone. Raises Refused. Only old releases have to be asked."""
     if not node.backend.traits.keeps_views and any(one.served for one in guest_state.look(node, guest).disks):
         raise Refused(
-            f"{node.name}: release {node.settings.system} cannot keep the views of what it rolls back, so nobody could "
+            f"{node.name}: release {node.release} cannot keep the views of what it rolls back, so nobody could "
             f"put {guest} back by itself: `xvmstore lun unexport` its disks first, or take a checkpoint and go by hand"
         )
 

@@ -287,7 +287,7 @@ def rename(node: StorageNode, name: VolumeName, new: VolumeName) -> Volume:
     plan = plan_rename(node, name, new)
     outcome = node.run(plan, then=inspection.questions(node, new))
     if node.shared and plan.failed_role(outcome) == "in use":
-        asked = node.host.ask(inspection.questions(node, name))
+        asked = node.ask(inspection.questions(node, name))
         plan = plan_rename(node, name, new, watch=inspection.viewers(node, asked))
         outcome = node.run(plan, then=inspection.questions(node, new))
     moved: Answer[Zvol | None] = outcome.answers[0]
@@ -331,6 +331,7 @@ def plan_destroy(
     kept = (zvol.no_clones(dataset),) if snapshots else (zvol.no_snapshots(dataset),)
     parent = node.parent(name.guest)
     tidy = checkpoints.destroy_if_bare(parent) if snapshots else (zvol.destroy_if_empty(parent),)
+    swept = node.notes.sweep(parent) if snapshots else ()
     freed = (quarantine.set_free(node.settings.base, exported.lun, now=int(time.time())),) if node.shared else ()
     return Plan.of(
         node.lock(name.guest),
@@ -346,7 +347,7 @@ def plan_destroy(
         ("lun", freed),
         ("destroy", (checkpoints.release_below(dataset),) if snapshots else ()),
         ("destroy", (zvol.destroy(dataset, snapshots=snapshots),)),
-        ("tidy", tidy),
+        ("tidy", (*swept, *tidy)),
         settled="mark",
     )
 
@@ -364,7 +365,7 @@ def destroy(node: StorageNode, name: VolumeName, *, force: bool = False, snapsho
 
 def show(node: StorageNode, name: VolumeName) -> Volume:
     """One volume. Raises NotFound."""
-    found = inspection.answer(node, name, node.host.ask(inspection.questions(node, name)))
+    found = inspection.answer(node, name, node.ask(inspection.questions(node, name)))
     if found.target is None and not found.trouble:
         raise NotFound(f"{node.name}: {found.dataset} was not made by xvmstore")
     return found
@@ -373,5 +374,5 @@ def show(node: StorageNode, name: VolumeName) -> Volume:
 def volumes(node: StorageNode, *, guest: str | None = None) -> tuple[Volume, ...]:
     """All volumes of the node, or of one guest, by name."""
     below = node.parent(guest) if guest else node.settings.base
-    found, _ = inspection.list_answer(node, node.host.ask(inspection.list_questions(node, below)))
+    found, _ = inspection.list_answer(node, node.ask(inspection.list_questions(node, below)))
     return found

@@ -106,5 +106,5 @@ class Node(ABC):
         names = self.on_node(
             "zfs", "list", "-H", "-t", "filesystem,volume", "-o", "name", "-r", "tank/xvm"
         ).stdout.split()
-        guests = [name for name in names if name.count("/") == 2]
+        guests = [name for name in names if name.count("/") == 2 and ":" not in name]
         return [guest for guest in guests if not any(name.startswith(guest + "/") for name in names)]

@@ -74,12 +74,12 @@ THOROUGH = {("illumos", name) for name in ("create", "export", "resize", "destro
 TELLING = ("fail-after", "kill")
 CASES = [
     (flavour, operation, fault)
-    for flavour in ("illumos", "b111")
+    for flavour in ("illumos", "b111", "b85")
     for operation in OPERATIONS
     for fault in FAULTS
     if (flavour, operation) in THOROUGH or fault in TELLING
     # Only what is not exported may be renamed there: see test_volume.
-    if (flavour, operation) != ("b111", "rename")
+    if (flavour, operation) not in {("b111", "rename"), ("b85", "rename")}
 ]
 
 

@@ -40,9 +40,8 @@ def list_(app: App, dom0: str | None) -> None:
 @guest.command()
 @_GUEST
 @click.option("--dom0", metavar="NAME", help="For this dom0; else for the node's first default one.")
-@click.option(
-    "--format", "format_", type=click.Choice(["xl", "xm", "xm-solaris", "libvirt"]), help="Not the dom0's own."
-)
+@click.option("--format", "format_", help="Not the dom0's own.",
+              type=click.Choice(["xl", "xm", "xm-solaris", "libvirt", "libvirt-solaris"]))  # fmt: skip
 @click.option("--wiring", type=click.Choice(["script", "path"]),
               help="script: block-xvmstore logs in. path: dom0 is logged in before.")  # fmt: skip
 @global_options
@@ -71,7 +70,7 @@ def disks(app: App, name: str, dom0: str | None, format_: str | None, wiring: st
         for text in app.site().warnings(one.vdev, one.size, dom0s=[dom0] if dom0 else ()):
             app.note(f"{one.name}: {text}")
     lines = [_line(one, format_, wiring) for one in ordered]
-    if format_ == "libvirt":
+    if format_.startswith("libvirt"):
         click.echo("\n".join(lines))
         return
     click.echo("\n".join(["disk = [", *(f"    '{line}'," for line in lines), "]"]))
@@ -97,9 +96,16 @@ def _line(one: Volume, format_: str, wiring: str | None) -> str:
 
     lines = one.disk if wiring == "script" else one.disk_by_path
     if format_ not in lines:
-        why = f"{format_} cannot use a script: --wiring path" if one.guid else "it has no GUID yet"
-        raise Refused(f"{one.name}: no {format_} line: {why}")
+        raise Refused(f"{one.name}: no {format_} line: {_why_none(one, format_, wiring)}")
     return lines[format_]
+
+
+def _why_none(one: Volume, format_: str, wiring: str | None) -> str:
+    if one.guid:
+        return f"{format_} cannot use a script: --wiring path"
+    prepare = f"`xvmstore guest prepare {one.name.partition('/')[0]} --dom0 NAME`"
+    other = ", or use --wiring path" if wiring == "script" else ""
+    return f"it gets its GUID when somebody logs in first: log in once by {prepare}, then show it again{other}"
 
 
 @guest.command("install-script")
