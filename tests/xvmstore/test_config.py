@@ -74,11 +74,12 @@ def test_the_smallest(tmp_path: Path) -> None:
     loaded = _load(tmp_path, SMALLEST)
     node = Node(host="192.0.2.10", base="tank/xvm", portals=("192.0.2.10:3260",))
     assert Config(tmp_path / "config.toml", {"san1": node}, {}) == loaded
-    assert (False, "target-per-volume", "none", "fabric") == (
+    assert (False, "target-per-volume", "none", "fabric", "auto") == (
         node.write_cache,
         node.layout,
         node.become,
         node.transport,
+        node.backend,
     )
 
 
@@ -114,6 +115,7 @@ def test_everything(tmp_path: Path) -> None:
         connect_timeout=5.0,
         timeout=60.5,
         become="pfexec",
+        backend="comstar",
         release="b111",
         base="tank/my guests",
         portals=("192.0.2.10:3260", "[2001:db8::10]:3261"),
@@ -212,7 +214,18 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "unknown backend": (_node('backend = "scst"'), ("scst", "backend")),
     "another backend's release": (_node('backend = "lio"\nrelease = "b111"'), ("[nodes.san1]", "release", "linux")),
     "another backend's key": (_node('backend = "lio"\nportal_group = "a"'), ("[nodes.san1]", "portal_group", "lio")),
-    "a key of lio's": (_node('listen = ["0.0.0.0:3260"]'), ("[nodes.san1]", "listen", "comstar")),
+    "a key of lio's": (_node('backend = "comstar"\nlisten = ["[::]:3260"]'), ("[nodes.san1]", "listen", "comstar")),
+    "keys of two backends": (
+        _node('listen = ["[::]:3260"]\ntarget_group = "a"'),
+        ("[nodes.san1]", "listen", "comstar"),
+    ),
+    "a release of which backend": (_node('release = "b111"'), ("[nodes.san1]", "release", "name the backend too")),
+    "become auto where the backend is named": (
+        _node('backend = "lio"\nbecome = "auto"'),
+        ("[nodes.san1]", "become", 'backend = "auto"'),
+    ),
+    "become auto of a dom0": (_dom0('become = "auto"'), ("[dom0s.dom0-a]", "become", "pfexec")),
+    "become auto of a guest": (SMALLEST + '[guests.web1]\nbecome = "auto"\n', ("[guests.web1]", "become", "sudo")),
     "listen is a name": (_node('backend = "lio"\nlisten = ["san1:3260"]'), ("[nodes.san1]", "listen", "san1")),
     "a LUN that would not come back": (_node('backend = "lio"\nlun = 256'), ("[nodes.san1]", "lun", "255")),
     "listen is no address": (_node('backend = "lio"\nlisten = ["3260"]'), ("[nodes.san1]", "listen", "3260")),
@@ -233,7 +246,10 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "initiator with _": (_dom0('initiator = "iqn.2026-11.x:a_b"'), ("[dom0s.dom0-a]", "initiator")),
     "shared-target without target": (SHARED, ("[nodes.san1]", "shared-target", "target")),
     "shared-target with an empty one": (_node('target = ""', SHARED), ("[nodes.san1]", "target")),
-    "b111 with target-per-volume": (_node('release = "b111"'), ("[nodes.san1]", "b111", "target-per-volume")),
+    "b111 with target-per-volume": (
+        _node('backend = "comstar"\nrelease = "b111"'),
+        ("[nodes.san1]", "b111", "target-per-volume", "shared-target"),
+    ),
     "chap_user of a node alone": (_node('chap_user = "x"'), ("[nodes.san1]", "chap_user", "chap_secret_file")),
     "secret of a node alone": (_node('chap_secret_file = "x"'), ("[nodes.san1]", "chap_user", "chap_secret_file")),
     "chap_user of a dom0 alone": (_dom0('chap_user = "x"'), ("[dom0s.dom0-a]", "chap_user", "chap_secret_file")),
@@ -364,3 +380,18 @@ def test_the_first_that_is_there(clean: Path) -> None:
     assert own == config.load().path
     with pytest.raises(ConfigError, match=r"no configuration: looked for .*/other[.]toml;"):
         config.load(clean / "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("lines", "written"),
+    [
+        ('backend = "comstar"', ("comstar", "illumos")),
+        ('backend = "iscsitadm"', ("iscsitadm", "b85")),
+        ('backend = "lio"\nlisten = ["0.0.0.0:3260"]', ("lio", "linux")),
+        ('backend = "auto"\nbecome = "auto"\nlisten = ["0.0.0.0:3260"]', None),
+        ("lun = 1", None),
+    ],
+)
+def test_what_a_node_is(tmp_path: Path, lines: str, written: tuple[str, str] | None) -> None:
+    """As written down, or left to the node; what only some backends can do is then no mistake yet."""
+    assert written == _load(tmp_path, SMALLEST + lines + "\n").node("san1").written

@@ -73,24 +73,81 @@ def test_by_path_logs_in_first(tmp_path: Path) -> None:
     assert "/dev/disk/by-path/" in plan.lines()[roles.index("attach")]
 
 
-def test_solaris(tmp_path: Path) -> None:
-    """Its own initiator, xm, and a number for a name."""
+@pytest.mark.parametrize("guid", [GUID, None])
+def test_solaris(tmp_path: Path, guid: str | None) -> None:
+    """Its own initiator, a number for a name, and the device as the initiator calls it, whether its GUID is known."""
     node, dom0 = _site(tmp_path, 'system = "solaris"\n')
-    lines = guests.plan_attach(dom0, node, VOL).lines()
+    plan = guests.plan_attach(dom0, node, replace(VOL, guid=guid))
+    assert ("script", "domain", "find", "vdev", "dead", "dead", "login", "login", "attach", "connected") == plan.roles
+    lines = plan.lines()
     assert f"iscsiadm add static-config {VOL.target},192.0.2.10:3260" in lines
-    assert f"xm block-attach $domid phy:/dev/dsk/c0t{GUID}d0p0 0 w" in lines
+    assert "xm block-attach $domid phy:$device_xvda 0 w" in lines
     assert not [line for line in lines if "block-xvmstore" in line]
 
 
+def test_virsh_on_solaris(tmp_path: Path) -> None:
+    """In the words of libvirt 0.4."""
+    node, dom0 = _site(tmp_path, 'system = "solaris"\ntoolstack = "libvirt"\n')
+    assert "virsh attach-disk $domid $device_xvda 0 --driver phy" in guests.plan_attach(dom0, node, VOL).lines()
+
+
+def test_ipv6_on_solaris(tmp_path: Path) -> None:
+    """iscsiadm lists an address in its shortest form: that is how it must be told to be found again."""
+    node, dom0 = _site(tmp_path, 'system = "solaris"\n')
+    volume = replace(VOL, portals=("[2001:db8:0:0::10]:3260",))
+    add = f"iscsiadm add static-config {VOL.target},'[2001:db8::10]:3260'"
+    lines = [line.replace("'", "") for line in guests.plan_attach(dom0, node, volume).lines()]
+    assert add.replace("'", "") in lines
+
+
 @pytest.mark.parametrize(
-    "volume",
-    [replace(VOL, exported=False), replace(VOL, dom0s=("xen2",)), replace(VOL, guid=None), replace(VOL, target=None)],
+    "volume", [replace(VOL, exported=False), replace(VOL, dom0s=("xen2",)), replace(VOL, target=None)]
 )
 def test_what_cannot_be_attached(tmp_path: Path, volume: Volume) -> None:
     """Said before any dom0 is asked."""
     node, dom0 = _site(tmp_path)
     with pytest.raises(Refused, match=r"not exported to xen1|is not complete"):
         guests.plan_attach(dom0, node, volume)
+
+
+def test_before_the_first_login(tmp_path: Path) -> None:
+    """A line for the script needs the GUID: the refusal says how to get it. By path there is one without."""
+    node, dom0 = _site(tmp_path)
+    unknown = replace(VOL, guid=None)
+    with pytest.raises(
+        Refused, match=r"`xvmstore guest prepare web1 --dom0 xen1` logs in once; or set wiring = \"path\""
+    ):
+        guests.plan_attach(dom0, node, unknown)
+    prepare = guests.plan_prepare(dom0, node, "web1", [unknown])
+    assert ("script", "forget", "map", "try") == prepare.roles
+    assert prepare.lines()[-1].endswith("check $id_xvda")
+
+    node, dom0 = _site(tmp_path, 'wiring = "path"\n')
+    lines = guests.plan_attach(dom0, node, unknown).lines()
+    assert [True, True] == [any(line.endswith(f"{verb} $id_xvda") for line in lines) for verb in ("login", "sweep")]
+    by_path = f"/dev/disk/by-path/ip-192.0.2.10:3260-iscsi-{VOL.target}-lun-0"
+    assert any("xl block-attach" in line and by_path in line for line in lines)
+    assert dom0.serves(_vbd(params=by_path), unknown)
+    assert {"xl", "xm", "libvirt"} == set(unknown.disk_by_path)
+
+
+@pytest.mark.parametrize(
+    ("role", "stderr", "text"),
+    [
+        ("script", "iscsiadm: no initiator found\n", "xen1: its iSCSI initiator is off: `svcadm enable"),
+        ("find", "iscsiadm: no initiator found\n", "xen1: its iSCSI initiator is off: `svcadm enable"),
+        ("login", "after 30 s: LUN 0 of iqn.x is not there\n", "xen1: after 30 s: LUN 0 of iqn.x is not there"),
+        ("login", "iscsiadm: Permission denied\n", "iscsiadm: Permission denied"),
+    ],
+)
+def test_failures_on_solaris(tmp_path: Path, role: str, stderr: str, text: str) -> None:
+    """The initiator's own words where it has some, ours where it was waited for in vain."""
+    node, dom0 = _site(tmp_path, 'system = "solaris"\n')
+    plan = guests.plan_attach(dom0, node, VOL)
+    index = plan.roles.index(role)
+    failure = StepFailed("xen1", "a command", exit_status=1, stderr=stderr)
+    said = failed(dom0, "web1", plan, Outcome(failure, index, (), {index: Ended(1, "", stderr, "done")}))
+    assert text in str(said)
 
 
 def test_another_dom0_has_it(tmp_path: Path) -> None:
