@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dom0.disk import FORMATS, PATH, SCRIPT, Disk, Wiring, lines, position
+from dom0.disk import FORMATS, PATH, SCRIPT, Disk, Wiring, lines, position, vdev_at
 
 GUID = "600144F00C2A6D0000006A27E7400001"
 TARGET = "iqn.2026-11.org.xvmstore:web1.root.6a27e7400001"
@@ -26,6 +26,9 @@ READ_ONLY = replace(DISK, read_only=True)
         ("libvirt", PATH,
          "<disk type='block' device='disk'><driver name='phy' type='raw'/>"
          f"<source dev=\"{DEVICE}\"/><target dev=\"xvdb\" bus='xen'/></disk>"),
+        ("libvirt-solaris", PATH,
+         "<disk type='block' device='disk'><driver name='phy'/>"
+         f"<source dev=\"/dev/dsk/c0t{GUID}d0p0\"/><target dev='1'/></disk>"),
     ],
 )  # fmt: skip
 def test_lines(format_: str, wiring: Wiring, line: str) -> None:
@@ -39,7 +42,7 @@ def test_read_only() -> None:
     assert all("access=ro" in said["xl", wiring] for wiring in (SCRIPT, PATH))
     assert all(said["xm", wiring].endswith(",xvdb,r") for wiring in (SCRIPT, PATH))
     assert said["xm-solaris", PATH].endswith(",1,r")
-    assert "<readonly/>" in said["libvirt", PATH]
+    assert all("<readonly/>" in said[name, PATH] for name in ("libvirt", "libvirt-solaris"))
 
 
 def test_xm_splits_at_commas() -> None:
@@ -70,3 +73,9 @@ def test_without_a_guid() -> None:
 def test_positions(vdev: str, number: int) -> None:
     """xVM counts a guest's disks from 0."""
     assert number == position(vdev)
+
+
+@pytest.mark.parametrize("vdev", ["xvda", "xvdz", "xvdaa", "xvdzz", "xvdaaa"])
+def test_and_back(vdev: str) -> None:
+    """A place has one name; what is a name already stays as it is."""
+    assert vdev == vdev_at(str(position(vdev))) == vdev_at(vdev)

@@ -1,10 +1,13 @@
 """``node check`` of a dom0: each thing that is wrong is named, with what to do."""
 
+from dataclasses import replace
+
 import pytest
 
-from dom0.fitness import Wanted, judge, parse, version
+from dom0.fitness import Wanted, judge, looks, parse, version
 from dom0.toolstack import XenInfo
 from remote.errors import UnexpectedOutput
+from tests.embedded.replay import cases
 
 WANTED = Wanted("xen1", "iqn.2026-11.org.x:xen1", "linux", multipath=False, xen=None)
 WELL = {
@@ -63,11 +66,63 @@ def test_multipath() -> None:
     assert {} == _failed(wanted, multipathd="runs")
 
 
+SOLARIS = Wanted("xvm1", WANTED.initiator, "solaris", multipath=False, xen=None)
+TARGET = "iqn.2010-08.org.illumos:02:2d1c0e5a-7b1e-4c7d-9a51-0f3b0f7e8a11"
+ON_SOLARIS = {
+    "rights": "uid=0(root)",
+    "missing": "",
+    "service": "svc:/network/iscsi/initiator:default online",
+    "initiator": WANTED.initiator,
+    "login": "CHAP",
+    "boot": "online",
+    "static": "enabled",
+    "wanted": TARGET,
+    "connected": TARGET,
+}
+
+
 def test_solaris() -> None:
-    """Its own service."""
-    wanted = Wanted("xvm1", WANTED.initiator, "solaris", multipath=False, xen=None)
-    assert {} == _failed(wanted, boot="online")
-    assert {"boot order": "no such service"} == _failed(wanted, boot="")
+    """Nothing to say, also where nothing was added yet."""
+    assert [] == [one for one in judge(SOLARIS, ON_SOLARIS) if not one.ok]
+    assert [] == [one for one in judge(SOLARIS, ON_SOLARIS | {"wanted": "", "connected": ""}) if not one.ok]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "found"),
+    [
+        ({"boot": ""}, "boot order", "no such service"),
+        ({"rights": "uid=101(admin)"}, "rights", "uid=101(admin)"),
+        ({"missing": "xenstore-ls"}, "tools", "missing: xenstore-ls"),
+        ({"service": "svc:/network/iscsi_initiator:default disabled"}, "iSCSI initiator", "disabled"),
+        ({"service": ""}, "iSCSI initiator", "no such service"),
+        ({"static": "disabled"}, "static discovery", "disabled"),
+        ({"connected": ""}, "targets", f"not logged in to {TARGET}"),
+        ({"initiator": ""}, "initiator name", "none"),
+    ],
+)
+def test_each_fault_on_solaris(changes: dict[str, str], what: str, found: str) -> None:
+    """The same there."""
+    (failed,) = [one for one in judge(SOLARIS, ON_SOLARIS | changes) if not one.ok]
+    assert (what, found, True) == (failed.what, failed.found, bool(failed.advice))
+
+
+def test_an_account_on_solaris() -> None:
+    """Only where one is configured it must be set."""
+    chap = replace(SOLARIS, chap=True)
+    assert [] == [one for one in judge(chap, ON_SOLARIS) if not one.ok]
+    assert ["CHAP"] == [one.what for one in judge(chap, ON_SOLARIS | {"login": "NONE"}) if not one.ok]
+    assert [] == [one for one in judge(SOLARIS, ON_SOLARIS | {"login": "NONE"}) if not one.ok]
+
+
+def test_what_iscsiadm_tells() -> None:
+    """As recorded: what is enabled, what was added, what is logged in to; nothing where the service is off."""
+    said = {case.command: case.expected.stdout for case in cases("../solaris/iscsiadm") if case.name != "service off"}
+    _, *asked = looks("solaris")
+    recorded = (said["iscsiadm list discovery"], said["iscsiadm list static-config"],
+                said[f"iscsiadm list target -S {TARGET}"])  # fmt: skip
+    facts = [query.parse(text) for query, text in zip(asked, recorded, strict=True)]
+    assert [{"static": "disabled"}, {"wanted": TARGET}, {"connected": TARGET}] == facts
+    assert [{}, {"wanted": ""}, {"connected": ""}] == [query.parse("") for query in asked]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +132,12 @@ def test_the_release(configured: str | None, ok: bool) -> None:
     """Limits are judged by what is configured: it must be what runs."""
     wanted = Wanted("xen1", WANTED.initiator, "linux", multipath=False, xen=configured)
     assert ok is version(wanted, XenInfo((4, 17, 7))).ok
+
+
+def test_a_release_without_its_third_number() -> None:
+    """xend's virsh says 3.1.0 of 3.1.2."""
+    found = XenInfo((3, 1, 0))
+    assert [True, False] == [version(replace(SOLARIS, xen=xen), found).ok for xen in ("3.1.2", "3.3.1")]
 
 
 def test_parse() -> None:

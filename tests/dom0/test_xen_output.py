@@ -2,7 +2,7 @@
 
 import pytest
 
-from dom0 import block_script, initiators, toolstack, xenstore
+from dom0 import block_script, toolstack, xenstore
 from dom0.toolstack import Domain, XenInfo
 from remote.errors import UnexpectedOutput
 from tests.embedded.replay import cases
@@ -100,19 +100,3 @@ def test_xenstore_is_read_or_complained_of(text: str) -> None:
     """No line is passed over."""
     with pytest.raises(UnexpectedOutput):
         xenstore.parse(text)
-
-
-def test_solaris_targets() -> None:
-    """Logged in with a device, without one yet, and logged out."""
-    found = {
-        case.name: initiators.parse_targets(case.expected.stdout).logins
-        for case in cases("../solaris/iscsiadm")
-        if case.name.startswith("list target") and "Target: " in case.expected.stdout
-    }
-    target = "iqn.2010-08.org.illumos:02:2d1c0e5a-7b1e-4c7d-9a51-0f3b0f7e8a11"
-    assert {
-        "list target -S": "LOGGED_IN",
-        "list target -S, device node not made yet": "LOGGED_IN",
-        "list target, logged out": "FREE",
-    } == {name: login.state for name, (login,) in found.items()}
-    assert {target} == {login.target for logins in found.values() for login in logins}

@@ -16,6 +16,20 @@ RECORDED = next(
 ).expected.stdout
 ROOT, DATA, FAILED = xenstore.parse(RECORDED)
 DOMID = str(ROOT.domid)
+ROOT_SAID = f"it started from {ROOT.params}\n"
+# What xsls.c of Xen 3.1 prints of one vbd: it knows no -f.
+TREE = """\
+51712 = ""
+ domain = "web1"
+ frontend:
+ params = "/dev/dsk/c3t1d0p0"
+ state = "4"
+ dev = "0"
+ sectors = "2097152"
+51728 = ""
+ params = "/dev/dsk/c3t2d0p0"
+ state = "2"
+"""
 SHELLS = [shell for shell in ("dash", "bash", "ksh93", "busybox") if shutil.which(shell)]
 
 
@@ -24,12 +38,14 @@ class Dom0:
 
     def __init__(self, folder: Path, shell: str) -> None:
         self.text, self._folder, self._shell = RECORDED, folder, shell
+        self.knows_f = True
 
     def run(self, argv: Argv) -> tuple[int, str]:
         """A program's exit code and what it said."""
         (self._folder / "text").write_text(self.text)
         wanted = f"{xenstore.BACKENDS}/{DOMID}"
-        fake = f'#!/bin/sh\n[ "$*" = "-f {wanted}" ] || exit 1\ncat {self._folder}/text\n'
+        option = "-f " if self.knows_f else ""
+        fake = f'#!/bin/sh\n[ "$*" = "{option}{wanted}" ] || exit 1\ncat {self._folder}/text\n'
         tools = {"xenstore-ls": fake, "xl": f'#!/bin/sh\necho "$*" >>{self._folder}/calls\n'}
         for name, content in tools.items():
             (self._folder / name).write_text(content)
@@ -104,7 +120,7 @@ def test_a_cd_is_not_the_first(dom0: Dom0) -> None:
     """An HVM guest's CD has a lower number than xvda."""
     cd = f"{xenstore.BACKENDS}/{DOMID}/5632"
     dom0.text = f'{cd}/params = "/x.iso"\n{cd}/device-type = "cdrom"\n' + RECORDED
-    assert (0, f"{ROOT.params}\n") == dom0.run(xenstore.first(DOMID))
+    assert (0, ROOT_SAID) == dom0.run(xenstore.not_root(DOMID, [ROOT.params]).argv)
 
 
 def test_several_names(dom0: Dom0) -> None:
@@ -115,8 +131,13 @@ def test_several_names(dom0: Dom0) -> None:
 
 def test_first_and_attached(dom0: Dom0) -> None:
     """The disk with the lowest number is what the guest started from."""
-    assert (0, f"{ROOT.params}\n") == dom0.run(xenstore.first(DOMID))
-    assert (0, "") == dom0.run(xenstore.first(""))
+    step = xenstore.not_root(DOMID, ["another", ROOT.params])
+    assert (0, ROOT_SAID) == dom0.run(step.argv)
+    assert any(pattern in ROOT_SAID for pattern in step.refuse)
+    assert (0, "") == dom0.run(xenstore.not_root(DOMID, [DATA.params]).argv)
+    assert (0, "") == dom0.run(xenstore.not_root("", [ROOT.params]).argv)
+    dom0.text = RECORDED.replace(ROOT.params, "dsk/c1t0d0p0")
+    assert (0, "it started from dsk/c1t0d0p0\n") == dom0.run(xenstore.not_root(DOMID, ["/dev/dsk/c1t0d0p0"]).argv)
     assert [0, 1] == [dom0.run(xenstore.attached(DOMID, [params]))[0] for params in (DATA.params, "another")]
 
 
@@ -126,3 +147,17 @@ def test_published(dom0: Dom0) -> None:
     assert (0, "published\n") == dom0.run(xenstore.published(DOMID, [DATA.params], sectors=DATA.sectors, seconds=1))
     assert (0, f"sectors {DATA.sectors}\n") == dom0.run(xenstore.published(DOMID, [DATA.params], sectors=1, seconds=1))
     assert (0, "none\n") == dom0.run(xenstore.published(DOMID, ["another"], sectors=1, seconds=1))
+
+
+def test_an_early_xenstore(dom0: Dom0) -> None:
+    """A tree is read as paths are."""
+    dom0.text, dom0.knows_f = TREE, False
+    assert (0, "51712 0\n") == dom0.run(xenstore.connected(DOMID, ["/dev/dsk/c3t1d0p0"], seconds=1))
+    assert (1, "state 2\n") == dom0.run(xenstore.connected(DOMID, ["/dev/dsk/c3t2d0p0"], seconds=1))
+    assert (0, "published\n") == dom0.run(xenstore.published(DOMID, ["/dev/dsk/c3t1d0p0"], sectors=2097152, seconds=0))
+    at = f"{xenstore.BACKENDS}/{DOMID}"
+    exit_, said = dom0.run((*xenstore.vbds().argv[:-1], at))
+    assert (0, 51712, "0", "/dev/dsk/c3t1d0p0") == (
+        exit_,
+        *next((v.devid, v.vdev, v.params) for v in xenstore.parse(said)),
+    )
