@@ -10,7 +10,9 @@ DEMO_PACKAGES := openssh-client tgt libiscsi7
 # Prometheus itself scrapes the exporter, and its promtool checks metrics and rules; Debian 13 has promtool by itself.
 PROMTOOL := $(shell apt-cache show promtool >/dev/null 2>&1 && echo promtool)
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server libiscsi-bin ksh93u+m mksh busybox yash csh tcsh \
-  prometheus $(PROMTOOL) openssl
+  prometheus $(PROMTOOL) openssl original-awk
+# A real zfs of 2010, and what it is linked with: unpacked and never installed, for the package starts a daemon.
+OLD_ZFS := zfs-fuse libfuse2
 # Xen's own parser of disk lines; other Debian releases have another version, and the test that asks it is skipped.
 ORACLE := libxenmisc4.17
 # What builds and runs the lab; shellcheck and vagrant check the parts of it that are not run.
@@ -55,7 +57,11 @@ check: setup ## format, lint, types, layers and the quick tests: seconds, offlin
 test: setup ## all that this machine can run: real sshd, real iSCSI, the embedded node; minutes
 	$(call install,$(TEST_PACKAGES))
 	@dpkg-query -W $(ORACLE) >/dev/null 2>&1 || $(APT) install -y --no-install-recommends $(ORACLE) || true
-	$(BIN)/pytest -q -n 2
+	@test -e .venv/zfs-fuse/sbin/zfs-fuse || { mkdir -p .venv/zfs-fuse.debs && cd .venv/zfs-fuse.debs && \
+	  apt-get download $(OLD_ZFS) && for file in *.deb; do dpkg-deb -x $$file ../zfs-fuse; done; } || true
+	rm -rf .proofs
+	XVMSTORE_PROOFS=$(CURDIR)/.proofs $(BIN)/pytest -q -n 2
+	$(BIN)/python -m tests.platforms --check .proofs
 
 lab-packages:
 	$(call install,$(LAB_PACKAGES))

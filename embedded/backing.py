@@ -57,6 +57,13 @@ def busy(node: Node, dataset: str) -> bool:
     return any(volume_of(unit) == dataset for unit in node.units.values()) or iscsitgt.holds(node, dataset)
 
 
+def in_use(node: Node, file: str) -> bool:
+    """Whether no unit can be registered on ``file``: one was, spelled the same, or iscsitgtd has it open."""
+    volume = file.removeprefix(ZVOL_PREFIX)
+    taken = file.startswith(ZVOL_PREFIX) and iscsitgt.opened(node, volume)
+    return taken or any(unit.file == file for unit in node.units.values())
+
+
 def write_metadata(node: Node, backing: Backing, unit: LogicalUnit) -> None:
     """Keep the unit's metadata where it belongs."""
     if unit.meta_file is not None:

@@ -35,22 +35,28 @@ _COMMON: Mapping[str, Program] = {
 }
 # By target program: what is not on a system is no program there.
 _PROGRAMS: Mapping[str, Mapping[str, Program]] = {
-    "comstar": {**_COMMON, "stmfadm": stmfadm.run, "sbdadm": sbdadm.run, "itadm": itadm.run},
-    "iscsitgt": _COMMON,
+    "comstar": {"stmfadm": stmfadm.run, "sbdadm": sbdadm.run, "itadm": itadm.run},
+    "iscsitgt": {},
 }
-_ASKING: Mapping[str, Mapping[str, AskingProgram]] = {
-    "comstar": {"dd": dd.run},
-    "iscsitgt": {"dd": dd.run, "iscsitadm": iscsitadm.run},
-}
+_COMMON_ASKING: Mapping[str, AskingProgram] = {"dd": dd.run}
+_ASKING: Mapping[str, Mapping[str, AskingProgram]] = {"comstar": {}, "iscsitgt": {"iscsitadm": iscsitadm.run}}
 # Those of all systems.
-NAMES: frozenset[str] = frozenset().union(*_PROGRAMS.values(), *_ASKING.values())
+NAMES: frozenset[str] = frozenset().union(_COMMON, _COMMON_ASKING, *_PROGRAMS.values(), *_ASKING.values())
 
 _READING = {"zfs": frozenset({"list", "get", "holds"}), "zpool": frozenset({"list", "status", "get", "iostat"})}
 
 
 def names(flavour: Flavour) -> frozenset[str]:
     """The programs that a system has."""
-    return frozenset(_PROGRAMS[flavour.target_program]) | frozenset(_ASKING[flavour.target_program])
+    return frozenset(_programs(flavour)) | frozenset(_asking(flavour))
+
+
+def _programs(flavour: Flavour) -> Mapping[str, Program]:
+    return {**_COMMON, **{name: run for kind in flavour.target_programs for name, run in _PROGRAMS[kind].items()}}
+
+
+def _asking(flavour: Flavour) -> Mapping[str, AskingProgram]:
+    return {**_COMMON_ASKING, **{name: run for kind in flavour.target_programs for name, run in _ASKING[kind].items()}}
 
 
 def run(node: Node, argv: Sequence[str], *, now: float, typed: str = "") -> Answer:
@@ -59,10 +65,10 @@ def run(node: Node, argv: Sequence[str], *, now: float, typed: str = "") -> Answ
     if unknown:
         raise ValueError(f"no such conditions: {', '.join(sorted(unknown))}")
     name = basename(argv[0]) if argv else ""
-    kind = node.flavour.target_program
-    if name in _ASKING[kind]:
-        return _ASKING[kind][name](node, argv[1:], now=now, typed=typed)
-    program = _PROGRAMS[kind].get(name)
+    asking = _asking(node.flavour).get(name)
+    if asking is not None:
+        return asking(node, argv[1:], now=now, typed=typed)
+    program = _programs(node.flavour).get(name)
     if program is None:
         return Answer(stderr=f"sh: {name}: not found\n", exit=127)
     return program(node, argv[1:], now=now)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 INITIATOR = "iqn.2026-11.org.xvmstore:xen1"
 SHARED_TARGET = "iqn.2026-11.org.xvmstore:embedded"
-FLAVOURS = ("illumos", "b111", "b85")
+FLAVOURS = ("illumos", "b134", "b111", "b85")
 
 _CONFIG = """\
 # Written by `xvmstore embedded start`; kept on restart.
@@ -37,9 +37,11 @@ chap_secret_file = {secret}
 """
 
 _LUN = "lun = 1                        # tgtd keeps LUN 0 for its own controller"
-# By flavour: the backend's name, and how volumes share targets. iscsitgtd gives a target LUN 0 first.
+# By flavour: the backend's name, and how volumes share targets. iscsitgtd gives a target LUN 0 first; where it
+# is, or was before an upgrade, COMSTAR goes on with that.
 _LAYOUTS = {
     "illumos": ("comstar", f'layout = "target-per-volume"\n{_LUN}'),
+    "b134": ("comstar", 'layout = "target-per-volume"'),
     "b111": ("comstar", f'layout = "shared-target"\ntarget = "{SHARED_TARGET}"\n{_LUN}'),
     "b85": ("iscsitadm", 'layout = "target-per-volume"'),
 }

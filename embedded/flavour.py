@@ -14,8 +14,8 @@ class Flavour:
     name: str
     system: str
     """What ``uname -v`` says."""
-    target_program: Literal["comstar", "iscsitgt"]
-    """What exports zvols: COMSTAR with its three tools, or iscsitgtd, which takes orders from iscsitadm."""
+    target_programs: tuple[Literal["comstar", "iscsitgt"], ...]
+    """What exports zvols: COMSTAR with its three tools, iscsitgtd, which takes orders from iscsitadm, or either."""
     lun_zero: bool
     """Every target has a LUN 0, which tgtd by itself cannot serve."""
     zfs_parsable_list: bool
@@ -33,7 +33,13 @@ class Flavour:
     get_types: bool
     """``-t`` of ``zfs get``, which OpenSolaris never had."""
     holds: bool
-    """``zfs hold``, ``release``, ``holds`` (b121)."""
+    """``zfs hold``, ``release``, ``holds``, and ``destroy -d`` (b121)."""
+    bare_holds: bool
+    """``zfs holds -H`` (illumos 2010-12)."""
+    hold_text: str
+    release_text: str
+    held_text: str
+    """How an error of ``zfs hold``, ``release`` and ``destroy`` of a snapshot begins; ``{tag}``, ``{name}``."""
     several_properties: bool
     """``zfs set a=b c=d`` (illumos 2015)."""
     zfs_create_dry_run: bool
@@ -75,6 +81,8 @@ class Flavour:
     vdev_layout: Literal["mirror-0", "mirror"]
     lu_commands: bool
     """``stmfadm create-lu``, ``modify-lu``, ``delete-lu``, ``import-lu`` (b115)."""
+    keep_needs_unit: bool
+    """``stmfadm delete-lu -k`` of a unit that there is not is an error (before b135)."""
     lu_details: bool
     """``stmfadm list-lu -v`` shows more than four lines."""
     metadata_head: bool
@@ -97,7 +105,7 @@ class Flavour:
 ILLUMOS = Flavour(
     name="illumos",
     system="omnios-r151050",
-    target_program="comstar",
+    target_programs=("comstar",),
     lun_zero=False,
     zfs_parsable_list=True,
     zfs_depth=True,
@@ -107,6 +115,10 @@ ILLUMOS = Flavour(
     lists_snapshots=False,
     get_types=True,
     holds=True,
+    bare_holds=True,
+    hold_text="cannot hold snapshot '{name}'",
+    release_text="cannot release hold from snapshot '{name}'",
+    held_text="cannot destroy snapshot {name}",
     several_properties=True,
     zfs_create_dry_run=True,
     byte_suffix="B",
@@ -134,6 +146,7 @@ ILLUMOS = Flavour(
     scan_label="  scan:",
     vdev_layout="mirror-0",
     lu_commands=True,
+    keep_needs_unit=False,
     lu_details=True,
     metadata_head=False,
     old_sbdadm=False,
@@ -150,7 +163,7 @@ ILLUMOS = Flavour(
 B111 = Flavour(
     name="b111",
     system="snv_111b",
-    target_program="comstar",
+    target_programs=("comstar",),
     lun_zero=False,
     zfs_parsable_list=False,
     zfs_depth=False,
@@ -160,6 +173,10 @@ B111 = Flavour(
     lists_snapshots=False,
     get_types=False,
     holds=False,
+    bare_holds=False,
+    hold_text="cannot hold '{name}'",
+    release_text="cannot release '{tag}' from '{name}'",
+    held_text="cannot destroy '{name}'",
     several_properties=False,
     zfs_create_dry_run=False,
     byte_suffix="",
@@ -210,6 +227,7 @@ B111 = Flavour(
     scan_label=" scrub:",
     vdev_layout="mirror",
     lu_commands=False,
+    keep_needs_unit=True,
     lu_details=False,
     metadata_head=True,
     old_sbdadm=True,
@@ -228,7 +246,7 @@ B85 = replace(
     B111,
     name="b85",
     system="snv_85",
-    target_program="iscsitgt",
+    target_programs=("iscsitgt",),
     lun_zero=True,
     snapshot_properties=False,
     lists_snapshots=True,
@@ -245,4 +263,34 @@ B85 = replace(
     metadata_head=False,
 )
 
-FLAVOURS = {flavour.name: flavour for flavour in (ILLUMOS, B111, B85)}
+# The last that had both programs. Its zfs and zpool are those of zfs-fuse 0.7.0, which has pool version 23 (b135):
+# usage, properties, texts about holds, "mirror-0". Assumed to be as in b111 still: itadm's usage and its second
+# newline, cmdparse's exit 0, what a thick volume reserves, the source of volsize, how long a value may be. Assumed to
+# be as today: what is said of a busy volume.
+B134 = replace(
+    B111,
+    name="b134",
+    system="snv_134",
+    target_programs=("comstar", "iscsitgt"),
+    lun_zero=True,
+    zfs_depth=True,
+    holds=True,
+    usage_trailer=True,
+    missing_properties=B111.missing_properties - {"dedup", "defer_destroy", "logbias", "userrefs"},
+    compressions=(*B111.compressions, "zle"),
+    busy_text=ILLUMOS.busy_text,
+    zpool_columns=("name", "size", "allocated", "free", "capacity", "dedupratio", "health", "altroot"),
+    zpool_names=ILLUMOS.zpool_names,
+    zpool_missing=B111.zpool_missing - {"autoexpand", "dedupratio"},
+    stmf_times=True,
+    vdev_layout="mirror-0",
+    lu_commands=True,
+    lu_details=True,
+    metadata_head=False,
+    old_sbdadm=False,
+    protocol_line=True,
+    alua_lines=True,
+    group_needs="target",
+)
+
+FLAVOURS = {flavour.name: flavour for flavour in (ILLUMOS, B134, B111, B85)}

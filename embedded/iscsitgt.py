@@ -7,6 +7,7 @@ are marked.
 import ipaddress
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from embedded import content, sizes, smf
@@ -66,8 +67,17 @@ def path_of(node: Node, backing: str) -> Path:
 
 def holds(node: Node, dataset: str) -> bool:
     """Whether a target that ``create target`` made has the volume open. ZFS unshares its own by itself."""
-    made = [one for one in node.daemon.targets.values() if not one.shared]
-    return any(volume_of(lun.backing) == dataset for one in made for lun in one.luns.values())
+    return _opened(node, dataset, [one for one in node.daemon.targets.values() if not one.shared])
+
+
+def opened(node: Node, dataset: str) -> bool:
+    """Whether any target has the volume open, so that no LU of COMSTAR's can take it (assumed)."""
+    return _opened(node, dataset, node.daemon.targets.values())
+
+
+def _opened(node: Node, dataset: str, targets: Iterable[DaemonTarget]) -> bool:
+    running = node.online(ISCSITGT)
+    return running and any(volume_of(lun.backing) == dataset for one in targets for lun in one.luns.values())
 
 
 def _size_of(node: Node, backing: str) -> int | None:

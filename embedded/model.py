@@ -286,7 +286,8 @@ class Node:
         (root / "zvol").mkdir(parents=True, exist_ok=True)
         (root / "fs").mkdir(exist_ok=True)
         node = cls(root, flavour)
-        node.services = {name: Service(state) for name, state in _SERVICES[node.flavour.target_program].items()}
+        installed = [_SERVICES[program] for program in node.flavour.target_programs]
+        node.services = {name: Service(state) for services in installed for name, state in services.items()}
         disks = [Disk("c1t0d0s0"), Disk("c1t1d0s0")]
         node.pools[pool] = Pool(pool_size, disks, node.identity())
         node.datasets[pool] = Dataset("filesystem", 0.0, node.next_txg(), node.identity())

@@ -53,7 +53,7 @@ def seed(
     ``exported`` volumes get a unit, a view and a target, as the layout that the flavour starts with has them; each
     costs the server time when it starts, as it serves them.
     """
-    if FLAVOURS[flavour].target_program != "comstar":
+    if "comstar" not in FLAVOURS[flavour].target_programs:
         raise ValueError(f"a seeded node exports with COMSTAR, which {flavour} has not")
     pool = base.partition("/")[0]
     node = Node.create(root, flavour, pool=pool, pool_size=volumes * 32 * _GIBIBYTE + (1 << 41))

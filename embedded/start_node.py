@@ -7,7 +7,7 @@ from pathlib import Path
 from embedded import commands, exports, iscsitgt, iscsitgt_exports
 from embedded.answer import Answer
 from embedded.config import StartError
-from embedded.model import Node
+from embedded.model import ISCSITGT, Node
 from embedded.served import ServedTarget, Session
 
 NAMES = commands.NAMES
@@ -68,8 +68,9 @@ class NodeCommands:
         return commands.changes(list(argv))
 
     def served(self) -> tuple[ServedTarget, ...]:
-        """Give what the data side must serve."""
-        return exports.served(self._node) + iscsitgt_exports.served(self._node)
+        """Give what the data side must serve: iscsitgtd, where it runs, has the port, and COMSTAR cannot serve."""
+        taken = self._node.online(ISCSITGT)
+        return iscsitgt_exports.served(self._node) if taken else exports.served(self._node)
 
     def logged_in(self, sessions: tuple[Session, ...], *, visited: frozenset[str]) -> None:
         """Take the sessions for the commands that show them, which save what has been visited."""

@@ -144,8 +144,11 @@ def delete_one(node: Node, printer: Printer, *, guid: str, keep: bool, tool: str
         if found:
             printer.complain(f"{tool}: {TEXTS.get(error.code, 'unknown error')}\n")
             failures += 1
+    if keep and not found and node.flavour.keep_needs_unit:
+        printer.complain(f"{tool}: {guid.lower()}: not found\n")
+        return failures + 1
     if keep:
-        return failures  # with -k a unit that does not exist is no failure
+        return failures
     try:
         views.remove_all(node, guid)
     except StmfError as error:

@@ -96,11 +96,6 @@ def _check_block(block: int) -> None:
         raise StmfError(Code.BLOCK_SIZE)
 
 
-def in_use(node: Node, file: str) -> bool:
-    """Whether a registered unit was made from ``file``, spelled the same."""
-    return any(unit.file == file for unit in node.units.values())
-
-
 def create(
     node: Node, file: str, *, now: float, size: int | None = None, wanted: dict[str, str] | None = None
 ) -> LogicalUnit:
@@ -110,7 +105,7 @@ def create(
     """
     wanted = wanted or {}
     open_device(node)
-    if in_use(node, file):
+    if backing.in_use(node, file):
         raise StmfError(Code.FILE_IN_USE)
     under = backing.find(node, file, meta_file=wanted.get("meta"))
     if under is None:
@@ -154,7 +149,7 @@ def _assemble(guid: str, file: str, *, size: int, block: int, wanted: dict[str, 
 def load(node: Node, file: str, *, now: float) -> LogicalUnit:
     """Register the unit whose metadata ``file`` carries (import-lu)."""
     open_device(node)
-    if in_use(node, file):
+    if backing.in_use(node, file):
         raise StmfError(Code.FILE_IN_USE)
     unit = _stored(node, file)
     if unit.guid in node.units:

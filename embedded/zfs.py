@@ -49,10 +49,11 @@ def _commands(node: Node) -> Mapping[str, Subcommand]:
     flavour = node.flavour
     lacking = {
         "create": "" if flavour.zfs_create_dry_run else "nvP",
-        "destroy": "" if flavour.snapshot_lists else "dnvp",
+        "destroy": ("" if flavour.snapshot_lists else "nvp") + ("" if flavour.holds else "d"),
         "snapshot": "" if flavour.snapshot_properties else "o",
         "list": ("" if flavour.zfs_parsable_list else "p") + ("" if flavour.zfs_depth else "d"),
         "get": ("" if flavour.zfs_depth else "d") + ("" if flavour.get_types else "t"),
+        "holds": "" if flavour.bare_holds else "H",
     }
     known = {**_COMMANDS, **(_HOLDS if flavour.holds else {})}
     known = {name: replace(one, options=_without(one.options, lacking.get(name, ""))) for name, one in known.items()}

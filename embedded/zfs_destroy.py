@@ -142,7 +142,8 @@ def _destroy_snapshots(call: Call, victims: list[str]) -> Answer:
     held = [name for name in victims if node.datasets[name].holds]
     if held and not call.parsed.has("d"):
         # lzc_destroy_snaps is all or nothing
-        raise ZfsError("".join(f"cannot destroy snapshot {name}: dataset is busy\n" for name in held))
+        action = node.flavour.held_text
+        raise ZfsError("".join(f"{action.format(name=name)}: dataset is busy\n" for name in held))
     for victim in victims:
         if call.parsed.has("R"):
             for dependent in tree.dependents(node, victim):

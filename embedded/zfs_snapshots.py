@@ -164,7 +164,7 @@ def hold(call: Call) -> Answer:
     tag = call.operands[0]
     names = _held(call)
     for name in names:
-        action = f"cannot hold snapshot '{name}'"
+        action = call.node.flavour.hold_text.format(name=name)
         call.check_rights(action)
         if name not in call.node.datasets:
             raise ZfsError(f"{action}: dataset does not exist\n")
@@ -181,7 +181,7 @@ def release(call: Call) -> Answer:
     tag = call.operands[0]
     names = _held(call)
     for name in names:
-        action = f"cannot release hold from snapshot '{name}'"
+        action = call.node.flavour.release_text.format(name=name, tag=tag)
         call.check_rights(action)
         if name not in call.node.datasets:
             raise ZfsError(f"{action}: dataset does not exist\n")

@@ -102,9 +102,10 @@ let_nobody_in() {
 )
 
 # Kept are the sector's number and the first half of it, in hexadecimal digits, and the other half: a property of that
-# time holds 1023 bytes. The first is set last and forgotten first: both are there, or what is there means nothing.
+# time holds 1023 bytes. The first is set last and forgotten first: both are there, or what is there means nothing. Only
+# over zeros is it put back, and while nobody can write to it: anything else there is newer.
 _SECTOR = r"""
-a= b= n=
+a= b= n= acl=$nobody connected=0
 sector() {
     $xvm_become dd "if=$path" bs=512 "iseek=$1" count=1 2>/dev/null |
         perl -e 'binmode STDIN; read(STDIN, $_, 513) == 512 || exit 1; print join(" ", unpack("H512 H512", $_))'
@@ -120,27 +121,28 @@ forget() { $z inherit org.xvmstore:last-a "$dataset" && $z inherit org.xvmstore:
 kept_as() { echo "$rows" | sed -n "s/^org.xvmstore:last-$1	$2	[lr].*/\1/p"; }
 keep() {
     size=`$z get -Hp -o value volsize "$dataset"` || exit
-    n=`echo "$size" | awk '{ printf "%.0f", $1 / 512 - 1 }'`
-    found=`sector "$n"` || die "the last sector of $path cannot be read (dd, perl), and a new target would erase it"
+    last=`echo "$size" | awk '{ printf "%.0f", $1 / 512 - 1 }'`
+    found=`sector "$last"` || die "the last sector of $path cannot be read (dd, perl), and a new target would erase it"
     case $found in *[1-9a-f]*) ;; *) return 0 ;; esac
-    a=`echo "$found" | sed 's/ .*//'` b=`echo "$found" | sed 's/.* //'`
+    n=$last a=`echo "$found" | sed 's/ .*//'` b=`echo "$found" | sed 's/.* //'`
     $z set "org.xvmstore:last-b=$b" "$dataset" && $z set "org.xvmstore:last-a=$n-$a" "$dataset" || exit
 }
 put_back() {
     [ -n "$a" ] || return 0
-    echo "$a$b" | perl -e 'binmode STDOUT; chomp($_ = <STDIN>); print pack("H*", $_)' |
-        $xvm_become dd "of=$path" bs=512 "oseek=$n" conv=notrunc 2>/dev/null
     found=`sector "$n"`
-    [ "$found" = "$a $b" ] || die "sector $n of $path could not be put back; it is kept with $dataset: try again"
+    case $found in
+    *[1-9a-f]*) ;;
+    *)
+        [ "$acl$connected" = "${nobody}0" ] ||
+            die "the last sector of $dataset, kept when $unit was made, cannot be put back: somebody may log in to it"
+        echo "$a$b" | perl -e 'binmode STDOUT; chomp($_ = <STDIN>); print pack("H*", $_)' |
+            $xvm_become dd "of=$path" bs=512 "oseek=$n" conv=notrunc 2>/dev/null
+        found=`sector "$n"`
+        [ "$found" = "$a $b" ] || die "sector $n of $path could not be put back: it is kept with $dataset, try again"
+        ;;
+    esac
     forget
     a= b=
-}
-# While nobody can write to it.
-put_back_behind_door() {
-    [ -n "$a" ] || return 0
-    [ "$acl$connected" = "${nobody}0" ] ||
-        die "the last sector of $dataset, kept when $unit was made, cannot be put back while somebody may log in to it"
-    put_back
 }
 """
 
@@ -155,7 +157,7 @@ heeded() {
 make() {
     fresh=
     if [ -z "$there" ]; then
-        [ -n "$a" ] || keep
+        keep
         know_nobody
         $t create target -b "$path" "$unit" || { $t modify target -l $nobody "$unit" 2>/dev/null; put_back; exit 1; }
         if $t modify target -l $nobody "$unit"; then fresh=1; else
@@ -166,7 +168,7 @@ make() {
     fi
     look
     let_nobody_in
-    put_back_behind_door
+    put_back
     [ -z "$fresh" ] || [ "$acl$connected" = "${nobody}0" ] || die "somebody has logged in to the new target $unit"
 }
 """
@@ -240,9 +242,9 @@ if [ -n "$there" ]; then
         rights=`echo $tpgts / $acl`
         $z set "org.xvmstore:acl=$rights" "$dataset" || exit
     fi
-    put_back_behind_door
+    put_back
     $t delete target -u 0 "$unit" || exit
-    there=
+    there= acl=$nobody connected=0
 else
     put_back
 fi

@@ -146,7 +146,7 @@ def _stmfadm_delete(guid: Word) -> tuple[Step, ...]:
 def _stmfadm_suspend(path: str, guid: Word) -> tuple[Step, ...]:
     """-k keeps the views. It exits 0 for a GUID that is not registered."""
     leave, back = ("stmfadm", "delete-lu", "-k", guid), ("stmfadm", "import-lu", path)
-    return (Step(leave, undo=back, lies=True, retry=BUSY, silent=True),)
+    return (Step(leave, undo=back, lies=True, accept=(": not found",), retry=BUSY, silent=True),)
 
 
 def _stmfadm_move(move: Move) -> tuple[Step, ...]:

@@ -349,6 +349,8 @@ def _judge(step: Step, words: _Words) -> str:
     checks = "".join(_expect(expect, words) for expect in step.expect)
     checks += f'case `cat "$d/o"` in {_globs(step.refuse)}) k=unmet;; esac\n' if step.refuse else ""
     checks += "".join(_capture(capture) for capture in step.captures)
+    # What an accepted failure did not say must not be what an earlier step of the same kind said.
+    text += "".join(f"v_{capture.name}=\n" for capture in step.captures if not capture.required)
     return text + (f"if [ $r$k = 0done ]; then\n{checks}fi\n" if checks else "")
 
 

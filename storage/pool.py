@@ -71,7 +71,8 @@ class PoolStatus:
 def pools() -> tuple[Query[tuple[Pool, ...]], Query[tuple[Pool, ...]]]:
     """All pools, asked in today's words and in those of before 2014; see ``first_answer``."""
     new = Query(("zpool", "list", "-Hp", "-o", ",".join(_NEW)), parse_exact)
-    old = Query(("zpool", "list", "-H", "-o", ",".join(_OLD)), parse_rounded)
+    rounded = (f"list -H -o {','.join(columns)}" for columns in (_NEW, _OLD))
+    old = Query(in_known_words("zpool-list", *rounded), parse_rounded)
     return new, old
 
 

@@ -142,6 +142,7 @@ $z get -H -o property,value -s local,received all "$1" >/dev/null 2>&1 && from=l
         end) whole=0 ;;
         volsize|refreservation|reservation|quota|refquota|canmount|mountpoint) ;;
         org.xvmstore:kept-for|org.xvmstore:rollback|org.xvmstore:thick) ;;
+        org.xvmstore:last-?|org.xvmstore:acl) ;;
         *) $z set "$name=$value" "$2" || exit ;;
         esac
     done

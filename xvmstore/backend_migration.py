@@ -14,6 +14,7 @@ from iscsi.backends import BACKENDS
 from iscsi.iscsitadm_rows import Served
 from iscsi.iscsitadm_script import SERVICE, Legacy
 from remote.errors import InUse, Refused
+from remote.host import Outcome
 from remote.script import Step
 from storage import zvol
 from storage.names import VolumeName
@@ -26,6 +27,10 @@ from xvmstore.results import Volume
 
 # GUID, or "-", and the dom0s that may use it: what iscsitgtd knows of a volume, for the program that comes after it.
 EXPORTED_AS = PREFIX + "exported-as"
+# Where the last sector of a volume is kept while its target is made; see iscsi.iscsitadm_programs.
+_LAST_SECTOR = PREFIX + "last-a"
+# What is done for each volume before anything is changed.
+_CHECKS = frozenset({"identity", "same unit", "in use"})
 _OLD = BACKENDS["iscsitadm"]["b85"]
 
 
@@ -42,17 +47,24 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What there is to move; ``others`` are targets that are no volumes of ours, ``script`` what brings all back."""
+    """What there is to move, and what else iscsitgtd exports.
+
+    others  targets that are no volumes of ours
+    shared  zvols that ZFS has it export, whether it runs or not
+    script  what brings all back
+    """
 
     moves: tuple[Move, ...]
     others: tuple[Served, ...]
+    shared: tuple[str, ...]
     script: str
 
 
 def look(node: StorageNode, *, dom0s: Sequence[str]) -> Migration:
     """Ask the node. ``dom0s`` are for volumes of which nobody knows any more who used them."""
     base = node.settings.base
-    first, *rest = node.ask((zvol.zvols(base, extra=(EXPORTED_AS,)), *iscsitadm_script.questions(base.split("/")[0])))
+    all_zvols = zvol.zvols(base, extra=(EXPORTED_AS, _LAST_SECTOR))
+    first, *rest = node.ask((all_zvols, *iscsitadm_script.questions(base.split("/")[0])))
     legacy = iscsitadm_script.read([part.get() for part in rest])
     volumes = [one for one in first.get() if "target" in one.ours and not inspection.put_aside(node, one.dataset)]
     by_iqn = {target.iqn: target for target in legacy.targets}
@@ -64,7 +76,9 @@ def look(node: StorageNode, *, dom0s: Sequence[str]) -> Migration:
     mine = {one.ours["target"] for one in volumes}
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     script = iscsitadm_script.script(legacy, node=node.name, when=when) if legacy else ""
-    return Migration(tuple(moves), tuple(one for one in legacy.targets if one.iqn not in mine), script)
+    others = tuple(one for one in legacy.targets if one.iqn not in mine)
+    ours = {one.dataset for one in volumes}
+    return Migration(tuple(moves), others, tuple(name for name in legacy.shared if name not in ours), script)
 
 
 def _is_theirs(found: Zvol) -> bool:
@@ -74,16 +88,22 @@ def _is_theirs(found: Zvol) -> bool:
 
 def _move(node: StorageNode, found: Zvol, target: Served | None, legacy: Legacy, dom0s: Sequence[str]) -> Move:
     name = VolumeName.parse(found.dataset.removeprefix(node.settings.base + "/"))
-    known = found.ours.get("exported-as")
+    if "last-a" in found.ours:
+        raise Refused(
+            f"{node.name}: {name}: its last sector is kept in {_LAST_SECTOR} and waits to be put back, since a change "
+            'was cut off: run that, or `xvmstore lun export`, again with backend = "iscsitadm" first'
+        )
+    known, served = found.ours.get("exported-as"), target is not None
+    # From where a GUID is recorded too, a move has begun, and may have been cut off when the ACL was empty already.
+    if known is not None and ("guid" in found.ours or not served):
+        guid, _, listed = known.partition(" ")
+        allowed = tuple(listed.split(",")) if listed != "-" else ()
+        return Move(name, found.ours["target"], guid.strip("-"), node.dom0s(allowed) if allowed else (), served)
     if target is not None:
         path = _OLD.device(found.dataset)
         guid = next((lun.guid for lun in target.luns if lun.path == path), "")
-        return Move(name, found.ours["target"], guid, _let_in(node, name, target, legacy), served=True)
-    if known is not None:
-        guid, _, listed = known.partition(" ")
-        allowed = tuple(listed.split(",")) if listed != "-" else ()
-        return Move(name, found.ours["target"], guid.strip("-"), node.dom0s(allowed) if allowed else (), served=False)
-    return Move(name, found.ours["target"], found.ours.get("guid", ""), tuple(dom0s), served=False)
+        return Move(name, found.ours["target"], guid, _let_in(node, name, target, legacy), served)
+    return Move(name, found.ours["target"], found.ours.get("guid", ""), tuple(dom0s), served)
 
 
 def _let_in(node: StorageNode, name: VolumeName, target: Served, legacy: Legacy) -> tuple[str, ...]:
@@ -133,8 +153,9 @@ def _may_move(node: StorageNode, found: Migration, *, end_others: bool) -> None:
         raise InUse(
             f"{node.name}: iscsitgtd must stop, and has others logged in: {'; '.join(busy)}; log them out first"
         )
-    if found.others and not end_others:
-        listed = ", ".join(one.name for one in found.others)
+    others = dict.fromkeys((*(one.name for one in found.others), *found.shared))
+    if others and not end_others:
+        listed = ", ".join(others)
         raise Refused(
             f"{node.name}: iscsitgtd also exports what is no volume of ours, and must stop: {listed}; --end-others "
             "agrees to that (the script says how to have it back, `xvmstore lun adopt` makes volumes of it)"
@@ -149,7 +170,7 @@ def _plan_moving(node: StorageNode, found: Migration) -> Plan:
         *[part for one in old for part in _checks(node, one)],
         ("write down", [step for one in found.moves for step in _identity(node, one)]),
         *[part for one in old for part in _withdrawn(node, one)],
-        ("services", (_stop_daemon(), *node.backend.prepare(node.needs()))),
+        ("services", (*_not_shared(found), _stop_daemon(), *node.backend.prepare(node.needs()))),
         *[part for one in found.moves for part in _exported(node, one)],
         settled="services",
     )
@@ -183,6 +204,11 @@ def _withdrawn(node: StorageNode, move: Move) -> tuple[Part, ...]:
     return ("identity", (node.identity(move.name),)), ("withdraw", _OLD.withdraw(export, forever=True))
 
 
+def _not_shared(found: Migration) -> list[Step]:
+    """ZFS starts the daemon again for a zvol that it has to share: renamed, or mounted by the next boot."""
+    return [zvol.set_property(dataset, "shareiscsi", "off") for dataset in found.shared]
+
+
 # svcadm(8) exits 1 where there is no such service.
 _STOP = f"""\
 svcs {SERVICE} >/dev/null 2>&1 || exit 0
@@ -211,9 +237,8 @@ def migrate(node: StorageNode, found: Migration, *, end_others: bool = False) ->
     """Do it; the volumes as they are afterwards. Raises Refused, InUse, StepFailed, PartlyDone."""
     doing = plan(node, found, end_others=end_others)
     outcome = node.run(doing, then=inspection.list_questions(node, node.settings.base))
-    failed = doing.failed_role(outcome)
-    if failed in {"identity", "same unit", "in use"} and outcome.failed_step is not None:
-        raise_failure(node, _whose(found, doing, outcome.failed_step), doing, outcome)
+    if outcome.failed_step is not None and set(doing.roles[: outcome.failed_step + 1]) <= _CHECKS:
+        _raise_objection(node, _whose(found, doing, outcome.failed_step), doing, outcome)
     doing.must(outcome)
     there = {one.name: one for one in inspection.list_answer(node, outcome.answers)[0]}
     moved = tuple(there[str(one.name)] for one in found.moves)
@@ -223,10 +248,18 @@ def migrate(node: StorageNode, found: Migration, *, end_others: bool = False) ->
 
 
 def _whose(found: Migration, doing: Plan, index: int) -> VolumeName:
-    """The volume that the step at this place is about: each begins with its identity."""
-    served = [one.name for one in found.moves if one.served] or [one.name for one in found.moves]
-    begun = [place for place, role in enumerate(doing.roles[: index + 1]) if role == "identity"]
-    return served[min(max(len(begun) - 1, 0), len(served) - 1)]
+    """The volume that the check at this place is about: each begins with its identity."""
+    served = [one.name for one in found.moves if one.served]
+    return served[doing.roles[: index + 1].count("identity") - 1]
+
+
+def _raise_objection(node: StorageNode, name: VolumeName, doing: Plan, outcome: Outcome) -> None:
+    """What a check found; who is logged in is told by the old program."""
+    end = outcome.steps[outcome.failed_step or 0]
+    if doing.failed_role(outcome) == "in use" and end.how == "unmet":
+        who = ", ".join(_OLD.logged_in(end.stdout))
+        raise InUse(f"{node.name}: {name} is in use: {who} is logged in; log it out first")
+    raise_failure(node, name, doing, outcome)
 
 
 def _confirm(node: StorageNode, found: Migration, moved: Sequence[Volume]) -> None:

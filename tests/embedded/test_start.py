@@ -220,7 +220,7 @@ def test_error_is_one_line(tmp_path: Path) -> None:
 
 
 @real
-@pytest.mark.parametrize("flavour", ["illumos", "b111", "b85"])
+@pytest.mark.parametrize("flavour", ["illumos", "b134", "b111", "b85"])
 def test_real_commands(nodes: "Callable[..., RunningNode]", tmp_path: Path, flavour: str) -> None:
     """The emulated commands answer through SSH, and what they change is there after a restart."""
     node = nodes(tmp_path / "node", flavour=flavour, real=True)

@@ -336,11 +336,33 @@ def test_what_was_kept_is_put_back_only_behind_a_closed_door(fake: Fake) -> None
     """A guest may have written there since: then it is for the admin to say."""
     fake.props = {"org.xvmstore:last-a": f"8191-{GPT.hex()[:512]}", "org.xvmstore:last-b": GPT.hex()[512:]}
     _serve(fake, NOBODY, "xen1")
-    assert "cannot be put back while somebody may log in" in _failed(fake, MAKE)
+    assert "cannot be put back: somebody may log in" in _failed(fake, MAKE)
     assert bytes(512) == fake.last()
     _serve(fake, NOBODY)
     _did(fake, MAKE)
     assert GPT == fake.last()
+
+
+@pytest.mark.parametrize("acl", [None, (NOBODY,)])
+@pytest.mark.parametrize("argv", [MAKE, SUSPEND, _resize(4 * MIB)], ids=lambda argv: argv[3])
+def test_what_was_kept_is_forgotten_where_there_is_something_newer(
+    fake: Fake, argv: Argv, acl: tuple[str, ...] | None
+) -> None:
+    """The zvol was rolled back meanwhile, say: what is there is the disk's own."""
+    fake.props = {"org.xvmstore:last-a": f"8191-{GPT.hex()[:512]}", "org.xvmstore:last-b": GPT.hex()[512:]}
+    fake.write(-1, b"newer")
+    if acl is not None:
+        _serve(fake, *acl)
+    _did(fake, argv)
+    assert (b"newer", set()) == (fake.last().rstrip(b"."), set(fake.props) - {"org.xvmstore:target"})
+
+
+@pytest.mark.parametrize("argv", [MAKE, SUSPEND, _resize(4 * MIB)], ids=lambda argv: argv[3])
+def test_what_was_kept_outlives_the_target(fake: Fake, argv: Argv) -> None:
+    """The one that erased it was deleted before it could be put back."""
+    fake.props = {"org.xvmstore:last-a": f"8191-{GPT.hex()[:512]}", "org.xvmstore:last-b": GPT.hex()[512:]}
+    _did(fake, argv)
+    assert (GPT, {}) == (fake.last(), fake.props)
 
 
 def test_half_of_a_sector_is_none(fake: Fake) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.node.live import LiveNode, start
 
-FLAVOURS = ("illumos", "b111", "b85")
+FLAVOURS = ("illumos", "b134", "b111", "b85")
 _numbers = itertools.count(1)
 
 

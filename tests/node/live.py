@@ -160,9 +160,10 @@ def start(directory: Path, flavour: str) -> LiveNode:
 
 
 def upgraded(node: LiveNode, flavour: str) -> LiveNode:
-    """The node after its system was replaced by another release: the pool stays, and so does what iscsitgtd knows.
+    """The node after its system was replaced by another release: the pool stays.
 
-    COMSTAR is installed and not enabled, as on any new system.
+    COMSTAR is installed and not enabled, as on any new system. iscsitgtd, where it is there still, keeps what it knows,
+    and runs if it ran.
     """
     node.stop()
     for name, key in (("state.json", "flavour_name"), ("server.json", "flavour")):
@@ -171,8 +172,10 @@ def upgraded(node: LiveNode, flavour: str) -> LiveNode:
         facts[key] = flavour
         if "services" in facts:
             off = dict.fromkeys(("svc:/system/stmf:default", "svc:/network/iscsi/target:default"), "disabled")
-            old = {service: state["state"] for service, state in facts["services"].items() if flavour == "b134"}
+            both = flavour == "b134"
+            old = {service: state["state"] for service, state in facts["services"].items() if both}
             facts["services"] = {service: {"state": state, "since": 0.0} for service, state in (off | old).items()}
+            facts["daemon"] = facts["daemon"] if both else {}
         file.write_text(json.dumps(facts))
     config = node.config.read_text()
     node.config.write_text(config.replace('"iscsitadm"', '"comstar"').replace('"b85"', f'"{flavour}"'))

@@ -13,7 +13,7 @@ from xvmstore.exporter_targets import target
 
 pytestmark = pytest.mark.node
 
-FLAVOURS = {"illumos": ("comstar", 1), "b111": ("comstar", 2), "b85": ("iscsitadm", 2)}
+FLAVOURS = {"illumos": ("comstar", 1), "b111": ("comstar", 2), "b85": ("iscsitadm", 2), "b134": ("comstar", 2)}
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,7 @@ def test_a_dry_run_is_of_this_node(auto: Callable[[str], Auto], guest: str, flav
     """What it shows is for what the node is: it is asked once, then it is known."""
     node = auto(flavour)
     tools = {"illumos": "stmfadm create-lu", "b111": "sbdadm create-lu", "b85": "iscsitadm modify target"}
+    tools["b134"] = tools["illumos"]
     for trips in (1, 0):
         shown = node.must("--dry-run", "volume", "create", f"{guest}/root", "--size", "1G")
         assert tools[flavour] in shown

@@ -10,6 +10,7 @@ import pytest
 
 from embedded.initiator import Session
 from tests.contract.luns import lun
+from tests.node.conftest import FLAVOURS
 from tests.node.live import LiveNode
 from xvmstore import Site
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.node
 GIB = 1 << 30
 
 
-@pytest.mark.parametrize("flavour", ["illumos", "b111"])
+@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_every_operation_is_one_exec(fresh: Callable[[str], LiveNode], flavour: str) -> None:
     """Counted at the server: no operation costs more than one SSH exec beyond connecting."""
     node = fresh(flavour)
@@ -64,17 +65,20 @@ def test_a_rename_in_use(illumos: LiveNode, guest: str) -> None:
     assert (1, True) == (said.exit, "(xen1) is logged in" in said.err)
 
 
-def test_destroy_takes_the_views(node: LiveNode, guest: str) -> None:
+@pytest.mark.parametrize("flavour", ["illumos", "b111"])
+def test_destroy_takes_the_views(shared_nodes: Callable[[str], LiveNode], guest: str, flavour: str) -> None:
     """They would wait for another LU of that GUID."""
+    node = shared_nodes(flavour)
     made = node.xvm("volume", "create", f"{guest}/root", "--size", "1G", "--json").json
     node.xvm("volume", "destroy", f"{guest}/root")
 
     assert "" == node.views(made["guid"])
 
 
-def test_rename_on_an_old_release(shared_nodes: Callable[[str], LiveNode], guest: str) -> None:
+@pytest.mark.parametrize("flavour", ["b111", "b85"])
+def test_rename_on_an_old_release(shared_nodes: Callable[[str], LiveNode], guest: str, flavour: str) -> None:
     """Where views cannot be kept, only a volume that is not exported may be renamed, and the message says so."""
-    node, name = shared_nodes("b111"), f"{guest}/root"
+    node, name = shared_nodes(flavour), f"{guest}/root"
     node.xvm("volume", "create", name, "--size", "1G")
 
     refused = node.xvm("volume", "rename", name, f"{guest}/new")
