@@ -120,17 +120,17 @@ def migrate_backend(
     """
     site = app.site()
     found = site.look_at_migration(name, dom0s=dom0s)
-    plan = site.plan_migrate_backend(found, name, end_others=end_others)
     if script:
         script.write(found.script)
         script.close()
+    elif not app.json:
+        click.echo(found.script, nl=False)
+    plan = site.plan_migrate_backend(found, name, end_others=end_others)
     doing = apply_ and not app.dry_run
     if app.json:
         volumes = [one.to_json() for one in site.migrate_backend(found, name, end_others=end_others)] if doing else []
         as_json({"dry_run": not doing, "script": found.script, "commands": plan.lines(), "volumes": volumes})
         return
-    if not script:
-        click.echo(found.script, nl=False)
     if not doing:
         click.echo("# what --apply runs on the node")
         for line in plan.lines():
