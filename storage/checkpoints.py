@@ -270,7 +270,8 @@ def set_outcome(parent: str, snapshot: str, outcome: str, *, notes: Notes = ON_S
     return set_on_all(parent, snapshot, OUTCOME, outcome, notes=notes)
 
 
-# Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one.
+# Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one. Until
+# the end of 2010 `zfs holds` knew no -H: it printed columns, the last a time of five words, and complained on stdout.
 _HOLDS = """\
 z="$xvm_become zfs" was=$IFS
 each() {
@@ -284,8 +285,18 @@ each() {
     }
 }
 look() {
-    tags=`$z holds -H "$name"` || return
-    others=`echo "$tags" | awk 'BEGIN { FS = "	" } $2 != "xvmstore"'`
+    tags=`$z holds -H "$name" 2>/dev/null` || tags=`$z holds "$name"` || { echo "$tags" >&2; return 1; }
+    others=`{ echo "$name"; echo "$tags"; } | awk '
+        BEGIN { FS = "	" }
+        NR == 1 { after = length($0) + 1; next }
+        NF > 1 { if ($2 != "xvmstore") print $0; next }
+        NR == 2 && $0 ~ /^NAME  *TAG  *TIMESTAMP *$/ { next }
+        NF == 1 {
+            n = split(substr($0, after), words, " ")
+            tag = words[1]
+            for (i = 2; i <= n - 5; i++) tag = tag " " words[i]
+            if (tag != "xvmstore") print substr($0, 1, after - 1) "	" tag
+        }'`
     [ -z "$others" ] || { echo "$others" >&2; return 1; }
 }
 let_go() { $z release xvmstore "$name"; }

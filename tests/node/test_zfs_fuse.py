@@ -265,7 +265,7 @@ def test_who_holds_cannot_be_told(old: OldZfs) -> None:
     old.host.run(checkpoints.take([parent], "one", Note())).must()
 
     for steps in ((held,), (release,), checkpoints.destroy_if_bare(parent)):
-        assert "exited 255" in _fails(old, *steps)
+        assert "pyzfs.py not found" in _fails(old, *steps)
 
 
 def test_bare_guests(old: OldZfs) -> None:
