@@ -43,6 +43,9 @@ class Initiator(Protocol):
     def sweep(self, disk: Disk) -> tuple[Step, ...]:
         """Let go of what vbds used that are no more; it must succeed for this disk's."""
 
+    def measure(self, disk: Disk) -> Query[int | None]:
+        """The device's size in bytes as dom0's kernel sees it, None where it does not tell; fails for a wrong LU."""
+
     def look(self) -> Query[Shown]:
         """Uses and sessions."""
 
@@ -85,6 +88,10 @@ class OpenIscsi:
     def sweep(self, disk: Disk) -> tuple[Step, ...]:
         """What a killed hotplug script left."""
         return (_if_known(disk, block_script.verb("sweep", told_id(disk))),)
+
+    def measure(self, disk: Disk) -> Query[int | None]:
+        """By the script, which logs in for it if need be."""
+        return Query(block_script.verb("check", disk.id or "none"), lambda text: int(text.split()[-1]))
 
     def look(self) -> Query[Shown]:
         """What the script knows."""

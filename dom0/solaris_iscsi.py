@@ -41,17 +41,17 @@ luns() {
 $said
 end-of-targets
 }
-# device LUN: where there is one.
-device() { luns | sed -n "s|^$1 /|/|p" | sed q; }
+# at LUN: its device, where there is one. It is no variable's name: to Solaris's sh one of that name ends the function.
+at() { luns | sed -n "s|^$1 /|/|p" | sed q; }
 """
 
-_FIND = _LOOK + 'look "$1" || exit\ndevice "$2"\n'
+_FIND = _LOOK + 'look "$1" || exit\nat "$2"\n'
 
-# The link is made a moment after the login; devfsadm makes it at once.
-_WAIT = (
+# other says which LU a device is, where its name tells that it is not the one that is wanted.
+_JUDGE = (
     _LOOK
     + """\
-target=$1 lun=$2 seconds=$4
+target=$1 lun=$2
 guid=`echo "$3" | tr '[a-f]' '[A-F]'`
 why() {
     case $said in
@@ -66,22 +66,47 @@ why() {
     *) echo "not logged in to $target: it is down, does not let this initiator in, or its CHAP account differs" ;;
     esac
 }
+other() {
+    found=`echo "$1" | sed -n 's/.*t\\([0-9A-Fa-f]\\{16,\\}\\)d[0-9]*p0$/\\1/p' | tr '[a-f]' '[A-F]'`
+    [ -n "$guid" ] && [ -n "$found" ] && [ "$found" != "$guid" ] && echo "LUN $lun of $target is $found, not $guid"
+}
+"""
+)
+
+# The link is made a moment after the login; devfsadm makes it at once.
+_WAIT = (
+    _JUDGE
+    + """\
+seconds=$4
 i=0
 while :; do
     look "$target" || exit
-    device=`device "$lun"`
+    device=`at "$lun"`
     [ -n "$device" ] && break
     i=`expr $i + 1`
     [ $i -gt "$seconds" ] && { echo "after $seconds s: `why`" >&2; exit 1; }
     $xvm_become devfsadm -i iscsi >/dev/null 2>&1
     sleep 1
 done
-found=`echo "$device" | sed -n 's/.*t\\([0-9A-Fa-f]\\{16,\\}\\)d[0-9]*p0$/\\1/p' | tr '[a-f]' '[A-F]'`
-if [ -n "$guid" ] && [ -n "$found" ] && [ "$found" != "$guid" ]; then
-    echo "LUN $lun of $target is $found, not $guid: nothing was attached" >&2
-    exit 1
-fi
+wrong=`other "$device"` && { echo "$wrong: nothing was attached" >&2; exit 1; }
 echo "$device"
+"""
+)
+
+# iostat -E tells a disk's size without opening it, sd's own figure: "Size: 1.07GB <1073741824 bytes>" below the line
+# with its name and soft errors (illumos iostat.c, show_disk_errors). sd has 0 there until it knows.
+_MEASURE = (
+    _JUDGE
+    + """\
+look "$target" || exit
+device=`at "$lun"`
+[ -n "$device" ] || { why >&2; exit 1; }
+other "$device" >&2 && exit 1
+disk=`echo "$device" | sed -e 's|.*/||' -e 's|p0$||'`
+size=`iostat -En | $awk -v disk="$disk" '
+    $2 == "Soft" { mine = ($1 == disk) }
+    mine && $1 == "Size:" && match($0, /<[1-9][0-9]* bytes>/) { print substr($0, RSTART + 1, RLENGTH - 8) }'`
+echo "$device ${size:--}"
 """
 )
 
@@ -170,9 +195,25 @@ class SolarisIscsi:
         """The initiator keeps no count."""
         return ()
 
+    def measure(self, disk: Disk) -> Query[int | None]:
+        """Of what is logged in to: a login is kept, and so none is made to look. None where iostat does not tell."""
+        return Query(("sh", "-c", _MEASURE, "measure-lu", disk.target, str(disk.lun), disk.guid or ""), measured)
+
     def look(self) -> Query[Shown]:
         """Every target, whether it is logged in to, and its devices."""
         return Query(("iscsiadm", "list", "target", "-S"), shown, absent=(OFF,))
+
+
+def measured(text: str) -> int | None:
+    """Read a device and its size in bytes, as the program above prints them.
+
+    /dev/dsk/c0t600144F00C2A6D0000006A27E7400001d0p0 1073741824
+    /dev/dsk/c3t1d0p0 -
+    """
+    size = text.strip().rpartition(" ")[2]
+    if size != "-" and not size.isdecimal():
+        raise UnexpectedOutput("measure-lu", text.strip(), "a device and its size in bytes, or -")
+    return None if size == "-" else int(size)
 
 
 def _config(disk: Disk) -> str:

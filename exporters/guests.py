@@ -127,11 +127,10 @@ def guests(stack: Toolstack, *, system: str) -> tuple[Collector, ...]:
 
     def emit_disks(sheet: Sheet, vbds: str, *texts: str) -> None:
         maps, statistics = texts[:2] if linux else ("", "")
-        _emit_disks(sheet, _names(stack, texts[-1]), vbds, maps=maps, statistics=statistics)
+        _emit_disks(sheet, stack, _names(stack, texts[-1]), vbds, maps=maps, statistics=statistics)
 
-    asked: tuple[Query[str], ...] = (
-        Query(("xenstore-ls", "-f", xenstore.BACKENDS), str, absent=("No such file or directory",)),
-    )
+    listed_vbds = xenstore.vbds()
+    asked: tuple[Query[str], ...] = (Query(listed_vbds.argv, str, absent=listed_vbds.absent),)
     if linux:
         maps = Query(("sh", "-c", _MAPS, "volume-maps", block_script.MAPS), str)
         asked += (maps, Query(("sh", "-c", _STATISTICS, "vbd-statistics"), str))
@@ -194,7 +193,9 @@ class _Map:
     lun: str = ""
 
 
-def _emit_disks(sheet: Sheet, names: Mapping[int, str], vbds: str, *, maps: str, statistics: str) -> None:
+def _emit_disks(
+    sheet: Sheet, stack: Toolstack, names: Mapping[int, str], vbds: str, *, maps: str, statistics: str
+) -> None:
     known = _read_maps(sheet, maps)
     counts = _read_statistics(sheet, statistics)
     for one in _vbds(sheet, vbds):
@@ -202,7 +203,7 @@ def _emit_disks(sheet: Sheet, names: Mapping[int, str], vbds: str, *, maps: str,
         guest = names.get(one.domid)
         if guest is None:
             continue
-        vbd = one.vdev or str(one.devid)
+        vbd = stack.vdev(one.vdev) or str(one.devid)
         guid, of_volume = _whose(one.params, known)
         told = of_volume.target, of_volume.volume, of_volume.node
         sheet.put(DEVICE_INFO, 1, guest, vbd, guid.upper(), *told, one.mode)

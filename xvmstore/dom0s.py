@@ -82,6 +82,10 @@ class XenDom0:
         names = dict.fromkeys(target(one) for target in self.stack.params.values() for one in seen)
         return tuple(name for name in names if name)
 
+    def names_here(self) -> tuple[Query[Shown], ...]:
+        """Asks what its initiator calls disks, where that cannot be known from here: for ``serves``."""
+        return (self.initiator.look(),) if self.stack.told else ()
+
     def serves(self, vbd: Vbd, volume: Volume, shown: Shown | None = None) -> bool:
         """Is this vbd the volume? xend leaves /dev/ out. ``shown``: what dom0's initiator calls it."""
         disk = volume.xen_disk

@@ -1,10 +1,11 @@
 """``guest list``: volumes, the guests that run, and who is logged in to what, joined."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dom0 import xenstore
+from dom0.block_script import Shown
 from dom0.toolstack import Domain
 from dom0.xenstore import Vbd
 from remote.host import Answer
@@ -17,22 +18,23 @@ from xvmstore.results import Attachment, Guest, Volume
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one dom0 says of itself."""
+    """What one dom0 says of itself. ``shown`` names disks where nobody else can."""
 
     dom0: XenDom0
     domains: tuple[Domain, ...]
     vbds: tuple[Vbd, ...]
+    shown: Shown = field(default_factory=Shown)
 
 
 def questions(dom0: XenDom0) -> tuple[Query[Any], ...]:
     """All that is asked of a dom0."""
-    return dom0.stack.domains(), xenstore.vbds()
+    return dom0.stack.domains(), xenstore.vbds(), *dom0.names_here()
 
 
 def seen(dom0: XenDom0, answers: Sequence[Answer[Any]]) -> Seen:
     """Its answers. Raises what a question ran into."""
-    domains, vbds = (answer.get() for answer in answers)
-    return Seen(dom0, domains, vbds)
+    domains, vbds, *shown = (answer.get() for answer in answers)
+    return Seen(dom0, domains, vbds, *shown)
 
 
 def guests(
@@ -81,7 +83,7 @@ def _attachments(one: Seen, volume: Volume) -> list[Attachment]:
     return [
         attachment(one.dom0, volume, vbd, domain=names.get(vbd.domid, f"domain {vbd.domid}"))
         for vbd in one.vbds
-        if one.dom0.serves(vbd, volume)
+        if one.dom0.serves(vbd, volume, one.shown)
     ]
 
 

@@ -38,9 +38,12 @@ class GuestMachine:
 
     def stop(self, dom0: XenDom0, volumes: Sequence[Volume]) -> str:
         """Stop it, by force if need be, and log its disks out: nobody uses them then. Says how: see ``running``."""
-        logouts = [] if dom0.by_script else [s for one in volumes for s in dom0.initiator.logout(finished(one))]
+        disks = [] if dom0.by_script else [finished(one) for one in volumes]
+        finds = [step for one in disks if one.id is None for step in dom0.initiator.find(one)]
+        # All in one: they may share a session.
+        logouts = dom0.initiator.logout(*disks) if disks else ()
         stop = running.stop(dom0.stack, self.name, seconds=self.config.guest(self.name).shutdown_timeout)
-        plan = Plan.of(dom0.lock(self.name), ("stop", (stop,)), ("logout", logouts)).without_undo()
+        plan = Plan.of(dom0.lock(self.name), ("stop", (stop,)), ("find", finds), ("logout", logouts)).without_undo()
         outcome = dom0.run(plan)
         raise_failure(dom0, self.name, plan, outcome)
         return running.parse_stopped(outcome.steps[0].stdout)

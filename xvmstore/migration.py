@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dom0 import block_script, xenstore
+from dom0 import xenstore
+from dom0.block_script import Shown
 from dom0.toolstack import Domain, XenInfo, parse_info
 from dom0.xenstore import Vbd
 from remote.errors import NotFound
@@ -14,17 +15,19 @@ from xvmstore.results import Check, Volume
 
 
 def check(guest: str, volumes: Sequence[Volume], source: XenDom0, destination: XenDom0) -> tuple[Check, ...]:
-    """Look at both, one round trip each. Nothing is changed, but that the destination logs in for a moment."""
+    """Look at both, one round trip each. Nothing is changed, but that a Linux destination logs in for a moment."""
     if not volumes:
         raise NotFound(f"guest {guest} has no volumes")
-    there = source.host.ask(_questions(source))
-    here = destination.host.ask((*_questions(destination), *(_size(one) for one in volumes)))
+    there = source.host.ask((*_questions(source), *source.names_here()))
+    disks = {one.name: one.xen_disk for one in volumes if one.xen_disk}
+    here = destination.host.ask((*_questions(destination), *map(destination.initiator.measure, disks.values())))
+    sizes = dict(zip(disks, here[3:], strict=True))
     return (
         *_exports(volumes, (source, destination)),
         *_domains(guest, source, there[0], runs=True),
         *_domains(guest, destination, here[0], runs=False),
-        _attached(volumes, source, there[1]),
-        *(_reach(destination, one, answer) for one, answer in zip(volumes, here[3:], strict=True)),
+        _attached(volumes, source, there[1], *there[3:]),
+        *(_reach(destination, one, sizes.get(one.name)) for one in volumes),
         _same_wiring(source, destination),
         *_versions(source, destination, there[2], here[2]),
     )
@@ -32,12 +35,6 @@ def check(guest: str, volumes: Sequence[Volume], source: XenDom0, destination: X
 
 def _questions(dom0: XenDom0) -> tuple[Query[Any], ...]:
     return dom0.stack.domains(), xenstore.vbds(), Query(dom0.stack.info_words, parse_info)
-
-
-def _size(volume: Volume) -> Query[Any]:
-    """The device's size as the dom0's kernel sees it; by the script, which logs in for it if need be."""
-    disk = volume.xen_disk
-    return Query(block_script.verb("check", (disk and disk.id) or "none"), lambda text: int(text.split()[-1]))
 
 
 def _exports(volumes: Sequence[Volume], dom0s: Sequence[XenDom0]) -> Iterator[Check]:
@@ -63,23 +60,31 @@ def _domains(guest: str, dom0: XenDom0, answer: Answer[tuple[Domain, ...]], *, r
     yield Check(what, ok=found is runs, found="it runs" if found else "it does not", advice=advice)
 
 
-def _attached(volumes: Sequence[Volume], dom0: XenDom0, answer: Answer[tuple[Vbd, ...]]) -> Check:
+def _attached(
+    volumes: Sequence[Volume], dom0: XenDom0, answer: Answer[tuple[Vbd, ...]], *names: Answer[Shown]
+) -> Check:
     what = f"disks connected on {dom0.name}"
-    if answer.error is not None:
-        return Check(what, ok=False, found=str(answer.error), advice="xenstore-ls must work for this user")
-    half = [one.name for one in volumes for vbd in answer.get() if dom0.serves(vbd, one) and not vbd.connected]
+    error = next((one.error for one in (answer, *names) if one.error is not None), None)
+    if error is not None:
+        return Check(what, ok=False, found=str(error), advice="that must work for this user")
+    waiting, shown = [vbd for vbd in answer.get() if not vbd.connected], [one.get() for one in names]
+    half = [one.name for one in volumes for vbd in waiting if dom0.serves(vbd, one, *shown)]
     advice = "" if not half else "detach them, or wait until the guest has started"
     return Check(what, ok=not half, found=_listed(half, "half attached: "), advice=advice)
 
 
-def _reach(dom0: XenDom0, volume: Volume, answer: Answer[int]) -> Check:
-    what = f"{volume.name} from {dom0.name}"
+def _reach(dom0: XenDom0, volume: Volume, answer: Answer[int | None] | None) -> Check:
+    what, guest = f"{volume.name} from {dom0.name}", volume.name.partition("/")[0]
+    if answer is None:
+        return Check(what, ok=False, found="not complete", advice=f"`xvmstore volume show {volume.name}`")
     if answer.error is not None:
-        guest = volume.name.partition("/")[0]
         advice = f"`xvmstore guest prepare {guest} --dom0 {dom0.name}`"
         return Check(what, ok=False, found=str(answer.error), advice=advice)
     size = answer.get()
-    advice = "" if size == volume.size else f"the volume has {volume.size}: `xvmstore guest grow`"
+    if size is None:
+        return Check(what, ok=True, found="the right LUN; its size is not known there")
+    anew = "guest grow" if dom0.initiator.grows else f"guest forget {guest} --dom0 {dom0.name}`, then `guest prepare"
+    advice = "" if size == volume.size else f"the volume has {volume.size}: `xvmstore {anew}`"
     return Check(what, ok=size == volume.size, found=f"the right LUN, {size} bytes", advice=advice)
 
 

@@ -1,5 +1,6 @@
 """Solaris's iscsiadm: its recorded output as our parsers read it, and as the small programs on dom0 read it."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -148,6 +149,48 @@ def test_discovery() -> None:
     for wrong in ("", text.replace("disabled", "perhaps"), text.replace("iSNS", "SLP"), text.replace("Discovery", "D")):
         with pytest.raises(UnexpectedOutput):
             parse_discovery(wrong)
+
+
+NAME = f"c0t{GUID}d0"
+ERRORS = "Soft Errors: 0 Hard Errors: 0 Transport Errors: 0 \nVendor: SUN      Product: COMSTAR \n"
+SIZES = (
+    f"c1t0d0           {ERRORS}Size: 80.03GB <80026361856 bytes>\n\n{NAME} {ERRORS}Size: 1.07GB <1073741824 bytes>\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "said"),
+    [
+        (LISTED, SIZES, (0, f"/dev/dsk/{NAME}p0 1073741824\n", "")),
+        (LISTED, SIZES + f"c2t0d0 {ERRORS}Size: 0.00GB <9 bytes>\n", (0, f"/dev/dsk/{NAME}p0 1073741824\n", "")),
+        (LISTED, SIZES.replace("<1073741824", "<0"), (0, f"/dev/dsk/{NAME}p0 -\n", "")),
+        (LISTED, SIZES.replace(NAME, "c0t1d0"), (0, f"/dev/dsk/{NAME}p0 -\n", "")),
+        (LISTED.replace(GUID, GUID[:-1] + "2"), SIZES, (1, "", f"LUN 0 of {TARGET} is {GUID[:-1]}2, not {GUID}\n")),
+        (RECORDED["list target, unknown"].stdout, SIZES, (1, "", f"the initiator does not know {TARGET}\n")),
+    ],
+)
+def test_measured(tmp_path: Path, text: str, sizes: str, said: tuple[int, str, str]) -> None:
+    """The size of this very disk, as far as iostat tells it; the wrong LU, or none, is a failure."""
+    (tmp_path / "sizes").write_text(sizes)
+    (tmp_path / "iostat").write_text(f"#!/bin/sh\n[ $* = -En ] && cat {tmp_path}/sizes\n")
+    (tmp_path / "iostat").chmod(0o755)
+    query = SolarisIscsi().measure(DISK)
+    ended = _run(tmp_path, query.argv, text)
+    assert said == (ended.returncode, ended.stdout, ended.stderr)
+    if ended.stdout:
+        assert (None if ended.stdout.endswith("-\n") else 1073741824) == query.parse(ended.stdout)
+    with pytest.raises(UnexpectedOutput):
+        query.parse("/dev/dsk/c3t1d0p0 many\n")
+
+
+def test_no_name_is_a_function_and_a_variable() -> None:
+    """Solaris's sh keeps both in one place: a function is gone once a variable of its name is set."""
+    login, measure, find = SolarisIscsi().login(DISK)[1], SolarisIscsi().measure(DISK), SolarisIscsi().find(DISK)[0]
+    for argv in (login.argv, measure.argv, find.argv, SolarisIscsi().logout(DISK)[0].argv):
+        program = str(argv[2])
+        functions = set(re.findall(r"^(\w+)\(\)", program, re.MULTILINE))
+        assert functions
+        assert set() == functions & set(re.findall(r"(\w+)=", program))
 
 
 def test_the_service_is_off(tmp_path: Path) -> None:

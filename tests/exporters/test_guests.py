@@ -163,6 +163,33 @@ def test_wired_on_solaris() -> None:
     assert not [line for line in found if "_total" in line]
 
 
+def test_numbered_on_solaris() -> None:
+    """xVM's xend calls disks by their place: the label is the disk's name all the same."""
+    _, disks = guests.guests(XM_ON_SOLARIS, system="solaris")
+    vbds = VBDS.replace('dev = "xvda"', 'dev = "0"').replace('dev = "xvdb"', 'dev = "1"')
+    found = [re.findall('vbd="([^"]*)"', line)[0] for line in samples(emitted(disks, vbds, LIST)) if "_info" in line]
+    assert ["xvda", "xvdb"] == found
+
+
+def test_early_xen(tmp_path: Path) -> None:
+    """xenstore-ls of 3.1 knows no -f: its tree is read; that of later releases as before; no vbds are none."""
+    tree = '5 = ""\n 0 = ""\n  dev = "0"\n  params = "/dev/dsk/c3t1d0p0"\n  state = "4"\n  mode = "w"\n'
+    fakes = {
+        "old": f"[ $# = 1 ] || exit 1\ncat <<'end'\n{tree}end",
+        "new": f"[ $1 = -f ] && cat <<'end'\n{VBDS}end",
+        "none": 'echo "xenstore-ls: xs_directory: No such file or directory" >&2; exit 1',
+    }
+    _, disks = guests.guests(XM_ON_SOLARIS, system="solaris")
+    old, new, none = (run(disks, tmp_path, {"xenstore-ls": body}) for body in fakes.values())
+
+    listed = f"{HEAD}web1   5   128     1   -b----   3.3\n"
+    (info,) = (one for one in samples(emitted(disks, old.stdout, listed)) if "_info" in one)
+    assert 'guest="web1",vbd="xvda"' in info
+    assert VBDS == new.stdout
+    assert (1, "") == (none.returncode, none.stdout)
+    assert any(words in none.stderr for words in disks.queries[0].absent)
+
+
 @pytest.mark.parametrize("params", ["/dev/vg/lv", "", "tap:aio:/x.img"])
 def test_a_disk_that_is_none_of_ours(params: str) -> None:
     """It is there, with nothing known of it."""

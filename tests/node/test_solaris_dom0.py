@@ -38,6 +38,7 @@ class SolarisDom0:
         self.write("services", *SERVICES)
         self.write("discovery", "disabled")
         self.write("mpxio", "on")
+        self.write("size", "1073741824")
         self.write("initiator", node.initiator, "xen1", node.secret)
         self.write("domains", f"{guest} {DOMID}")
         for name in ("static", "xenstore", "calls", "luns"):
@@ -233,6 +234,10 @@ def test_without_multipathing(make: Make) -> None:
     place = dom0.lines("targets").index(made["target"]) + 1
     assert [f"xm block-attach {DOMID} phy:/dev/dsk/c3t{place}d{made['lun']}p0 1 w"] == dom0.did(*name)
     assert [] == dom0.did(*name)
+    (found,) = [one for one in dom0.xvm("guest", "list", "--json").json if one["name"] == dom0.guest]
+    assert [(made["name"], "xvdb", "connected")] == [
+        (one["volume"], one["vdev"], one["state"]) for one in found["attached"]
+    ]
     dom0.did("guest", "detach", made["name"], "--dom0", "xen1")
     assert {} == dom0.vbd(1)
 

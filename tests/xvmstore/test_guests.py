@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from dom0.block_script import Shown
 from dom0.toolstack import Domain
 from dom0.xenstore import Vbd
 from remote.errors import InUse, PartlyDone, Refused, RemoteError, StepFailed
-from remote.host import Outcome
+from remote.host import Answer, Outcome
 from remote.script import Script, render
 from remote.transcript import Ended
 from tests.xvmstore.test_results import GUID, VOLUME
@@ -37,7 +38,8 @@ VOL = replace(VOLUME, dom0s=("xen1",), sessions=(), trouble=())
 ID = GUID.lower()
 
 
-def _site(folder: Path, more: str = "") -> tuple[StorageNode, XenDom0]:
+def site(folder: Path, more: str = "") -> tuple[StorageNode, XenDom0]:
+    """A node and a dom0, which has ``more`` set."""
     (folder / "secret").write_text(SECRET + "\n")
     (folder / "secret").chmod(0o600)
     path = folder / "config.toml"
@@ -52,7 +54,7 @@ def _vbd(domid: int = 5, *, state: int = 4, params: str = ID, vdev: str = "xvda"
 
 def test_attach_in_order(tmp_path: Path) -> None:
     """Checks, then the map, then what is left of earlier attempts, then xl, then the wait; the secret in none of it."""
-    node, dom0 = _site(tmp_path)
+    node, dom0 = site(tmp_path)
     plan = guests.plan_attach(dom0, node, VOL)
 
     assert ("script", "domain", "vdev", "map", "dead", "dead", "sweep", "attach", "connected") == plan.roles
@@ -65,7 +67,7 @@ def test_attach_in_order(tmp_path: Path) -> None:
 
 def test_by_path_logs_in_first(tmp_path: Path) -> None:
     """And is undone with the attach."""
-    node, dom0 = _site(tmp_path, 'wiring = "path"\n')
+    node, dom0 = site(tmp_path, 'wiring = "path"\n')
     plan = guests.plan_attach(dom0, node, VOL)
     roles = plan.roles
     assert roles.index("attach") > roles.index("login")
@@ -76,7 +78,7 @@ def test_by_path_logs_in_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("guid", [GUID, None])
 def test_solaris(tmp_path: Path, guid: str | None) -> None:
     """Its own initiator, a number for a name, and the device as the initiator calls it, whether its GUID is known."""
-    node, dom0 = _site(tmp_path, 'system = "solaris"\n')
+    node, dom0 = site(tmp_path, 'system = "solaris"\n')
     plan = guests.plan_attach(dom0, node, replace(VOL, guid=guid))
     assert ("script", "domain", "find", "vdev", "dead", "dead", "login", "login", "attach", "connected") == plan.roles
     lines = plan.lines()
@@ -87,13 +89,13 @@ def test_solaris(tmp_path: Path, guid: str | None) -> None:
 
 def test_virsh_on_solaris(tmp_path: Path) -> None:
     """In the words of libvirt 0.4."""
-    node, dom0 = _site(tmp_path, 'system = "solaris"\ntoolstack = "libvirt"\n')
+    node, dom0 = site(tmp_path, 'system = "solaris"\ntoolstack = "libvirt"\n')
     assert "virsh attach-disk $domid $device_xvda 0 --driver phy" in guests.plan_attach(dom0, node, VOL).lines()
 
 
 def test_ipv6_on_solaris(tmp_path: Path) -> None:
     """iscsiadm lists an address in its shortest form: that is how it must be told to be found again."""
-    node, dom0 = _site(tmp_path, 'system = "solaris"\n')
+    node, dom0 = site(tmp_path, 'system = "solaris"\n')
     volume = replace(VOL, portals=("[2001:db8:0:0::10]:3260",))
     add = f"iscsiadm add static-config {VOL.target},'[2001:db8::10]:3260'"
     lines = [line.replace("'", "") for line in guests.plan_attach(dom0, node, volume).lines()]
@@ -105,14 +107,14 @@ def test_ipv6_on_solaris(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_attached(tmp_path: Path, volume: Volume) -> None:
     """Said before any dom0 is asked."""
-    node, dom0 = _site(tmp_path)
+    node, dom0 = site(tmp_path)
     with pytest.raises(Refused, match=r"not exported to xen1|is not complete"):
         guests.plan_attach(dom0, node, volume)
 
 
 def test_before_the_first_login(tmp_path: Path) -> None:
     """A line for the script needs the GUID: the refusal says how to get it. By path there is one without."""
-    node, dom0 = _site(tmp_path)
+    node, dom0 = site(tmp_path)
     unknown = replace(VOL, guid=None)
     with pytest.raises(
         Refused, match=r"`xvmstore guest prepare web1 --dom0 xen1` logs in once; or set wiring = \"path\""
@@ -122,7 +124,7 @@ def test_before_the_first_login(tmp_path: Path) -> None:
     assert ("script", "forget", "map", "try") == prepare.roles
     assert prepare.lines()[-1].endswith("check $id_xvda")
 
-    node, dom0 = _site(tmp_path, 'wiring = "path"\n')
+    node, dom0 = site(tmp_path, 'wiring = "path"\n')
     lines = guests.plan_attach(dom0, node, unknown).lines()
     assert [True, True] == [any(line.endswith(f"{verb} $id_xvda") for line in lines) for verb in ("login", "sweep")]
     by_path = f"/dev/disk/by-path/ip-192.0.2.10:3260-iscsi-{VOL.target}-lun-0"
@@ -142,7 +144,7 @@ def test_before_the_first_login(tmp_path: Path) -> None:
 )
 def test_failures_on_solaris(tmp_path: Path, role: str, stderr: str, text: str) -> None:
     """The initiator's own words where it has some, ours where it was waited for in vain."""
-    node, dom0 = _site(tmp_path, 'system = "solaris"\n')
+    node, dom0 = site(tmp_path, 'system = "solaris"\n')
     plan = guests.plan_attach(dom0, node, VOL)
     index = plan.roles.index(role)
     failure = StepFailed("xen1", "a command", exit_status=1, stderr=stderr)
@@ -152,14 +154,14 @@ def test_failures_on_solaris(tmp_path: Path, role: str, stderr: str, text: str) 
 
 def test_another_dom0_has_it(tmp_path: Path) -> None:
     """A volume has one writer: a session of somebody else's stops an attach."""
-    node, dom0 = _site(tmp_path)
+    node, dom0 = site(tmp_path)
     with pytest.raises(InUse, match=r"in use on iqn[.]2026-11[.]com[.]example:dom0-b"):
         guests.attach(dom0, node, replace(VOL, sessions=("iqn.2026-11.com.example:dom0-b",)))
 
 
 def test_force_skips_the_checks_only(tmp_path: Path) -> None:
     """The rest is as without it, but for the toolstack's own word for it."""
-    _, dom0 = _site(tmp_path)
+    _, dom0 = site(tmp_path)
     gentle, forced = (guests.plan_detach(dom0, VOL, force=force) for force in (False, True))
     assert ("domain", "root", "busy", "detach", "gone", "sweep") == gentle.roles
     assert ("domain", "detach", "gone", "sweep") == forced.roles
@@ -189,7 +191,7 @@ def test_failures_in_words(
     tmp_path: Path, role: str, stdout: str, stderr: str, kind: type[Exception], text: str
 ) -> None:
     """One line, with the reason and what to do, and not libxl's story of it."""
-    node, dom0 = _site(tmp_path)
+    node, dom0 = site(tmp_path)
     plan = guests.plan_attach(dom0, node, VOL)
     said = failed(dom0, "web1", plan, _outcome(plan, role, stdout, stderr))
     assert isinstance(said, kind)
@@ -208,7 +210,7 @@ def test_failures_in_words(
 )
 def test_refusals_to_detach(tmp_path: Path, role: str, stdout: str, kind: type[Exception], text: str) -> None:
     """The same for detach."""
-    _, dom0 = _site(tmp_path)
+    _, dom0 = site(tmp_path)
     plan = guests.plan_detach(dom0, VOL)
     said = failed(dom0, "web1", plan, _outcome(plan, role, stdout, ""), volume="web1/root")
     assert isinstance(said, kind)
@@ -225,7 +227,7 @@ def _outcome(plan: Any, role: str, stdout: str, stderr: str) -> Outcome:
 @pytest.mark.parametrize("role", ["root", "busy", "domain"])
 def test_a_check_that_could_not_be_made(tmp_path: Path, role: str) -> None:
     """Its own words, and not what the check would have found."""
-    _, dom0 = _site(tmp_path)
+    _, dom0 = site(tmp_path)
     plan = guests.plan_detach(dom0, VOL)
     failure = StepFailed("xen1", "a command", exit_status=1, stderr="sudo: a password is required")
     index = plan.roles.index(role)
@@ -235,7 +237,7 @@ def test_a_check_that_could_not_be_made(tmp_path: Path, role: str) -> None:
 
 def test_a_volume_by_any_of_its_names(tmp_path: Path) -> None:
     """By script or by path, through any portal: a detach finds what was attached under another configuration."""
-    _, dom0 = _site(tmp_path)
+    _, dom0 = site(tmp_path)
     by_path = [f"/dev/disk/by-path/ip-192.0.2.{last}:3260-iscsi-{VOL.target}-lun-0" for last in (10, 11)]
     assert (ID, *by_path) == dom0.targets(VOL)
     assert all(dom0.serves(_vbd(params=target), VOL) for target in (ID, *by_path, by_path[1].removeprefix("/dev/")))
@@ -243,7 +245,7 @@ def test_a_volume_by_any_of_its_names(tmp_path: Path) -> None:
 
 
 def _list(tmp_path: Path, volumes: list[Volume], *seen: tuple[list[Domain], list[Vbd]]) -> list[Any]:
-    node, dom0 = _site(tmp_path)
+    node, dom0 = site(tmp_path)
     looked = [Seen(dom0, tuple(domains), tuple(vbds)) for domains, vbds in seen]
     return list(guest_list.guests(node, volumes, looked, {}))
 
@@ -281,10 +283,24 @@ def test_what_does_not_fit(
 
 def test_logged_in_beforehand_is_no_trouble(tmp_path: Path) -> None:
     """By path that is how it must be, whether the guest runs or not."""
-    node, dom0 = _site(tmp_path, 'wiring = "path"\n')
+    node, dom0 = site(tmp_path, 'wiring = "path"\n')
     volume = replace(VOL, sessions=("iqn.2026-11.com.example:dom0-a",))
     (found,) = guest_list.guests(node, [volume], [Seen(dom0, (), ())], {})
     assert () == found.trouble
+
+
+def test_named_by_dom0(tmp_path: Path) -> None:
+    """A Solaris dom0 without multipathing has names nobody else knows: it is asked for them, and a Linux one is not."""
+    _, linux = site(tmp_path)
+    assert 2 == len(guest_list.questions(linux))
+    node, dom0 = site(tmp_path, 'system = "solaris"\n')
+    assert dom0.initiator.look() == guest_list.questions(dom0)[2]
+    assert VOL.target
+    shown = Shown(devices={(VOL.target, VOL.lun or 0): "/dev/dsk/c3t1d0p0"})
+    vbds = (_vbd(params="/dev/dsk/c3t1d0p0", vdev="0"), _vbd(params="/dev/dsk/c3t2d0p0", vdev="1"))
+    looked = guest_list.seen(dom0, [Answer((Domain("web1", 5, "-b----"),)), Answer(vbds), Answer(shown)])
+    (found,) = guest_list.guests(node, [VOL], [looked], {})
+    assert [("web1/root", "xvda", "connected")] == [(one.volume, one.vdev, one.state) for one in found.attached]
 
 
 def test_twice(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def grow(app: App, name: str, size: str, dom0s: tuple[str, ...]) -> None:
 @global_options
 @pass_app
 def check_migration(app: App, name: str, source: str, destination: str) -> None:
-    """Would a guest find its disks on another dom0? Exits 1 if not. It logs in there for a moment."""
+    """Would a guest find its disks on another dom0? Exits 1 if not. A Linux one logs in for a moment."""
     found = app.site().check_migration(name, source=source, destination=destination)
     if app.json:
         as_json([one.to_json() for one in found])
