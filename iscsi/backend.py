@@ -104,7 +104,6 @@ class Traits:
     masks         what is withdrawn stays as an LU that nobody sees, and holds its zvol open; ``suspend`` lets go of it
     grows_in_use  an LU may change its size while somebody is logged in
     adopts        an LU that somebody else made can be taken over as it is, with its GUID
-    zvol          properties that a new zvol must have, so that nobody but us exports it
     """
 
     layouts: tuple[TargetLayout, ...]
@@ -117,7 +116,6 @@ class Traits:
     masks: bool = False
     grows_in_use: bool = True
     adopts: bool = False
-    zvol: tuple[tuple[str, str], ...] = ()
 
 
 class Backend(Protocol):

@@ -5,7 +5,7 @@ thing to come and the first to go.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from iscsi import access, comstar_fitness, names, targets
@@ -185,15 +185,12 @@ def _view(export: Export, dom0: Access) -> Step:
 
 
 _GROUPS = frozenset({"target_group", "portal_group"})
-# Where iscsitgtd may be there as well, ZFS would export a new zvol to everybody by a property of its parent's.
-_NOT_SHARED = (("shareiscsi", "off"),)
-_MODERN = Traits(("target-per-volume", "shared-target"), names.LARGEST_LUN, _GROUPS, adopts=True)
-STMFADM_COMSTAR = Comstar(STMFADM, _MODERN)
-# b115 to b135: as today, and iscsitgtd was still there.
-B134_COMSTAR = Comstar(STMFADM, replace(_MODERN, zvol=_NOT_SHARED))
+STMFADM_COMSTAR = Comstar(
+    STMFADM, Traits(("target-per-volume", "shared-target"), names.LARGEST_LUN, _GROUPS, adopts=True)
+)
 # Before b118 a target group could only be changed while all of STMF was offline; before b116 an LU's metadata took the
 # first 64 KiB.
 SBDADM_COMSTAR = Comstar(
     SBDADM,
-    Traits(("shared-target",), names.LARGEST_LUN, _GROUPS, head=65536, guid="its", keeps_views=False, zvol=_NOT_SHARED),
+    Traits(("shared-target",), names.LARGEST_LUN, _GROUPS, head=65536, guid="its", keeps_views=False),
 )

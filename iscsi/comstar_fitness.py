@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from iscsi import access, targets
+from iscsi import access, solaris, targets
 from iscsi.backend import Needs
 from iscsi.model import Check, Group, Initiator, PortalGroup
-from remote.errors import UnexpectedOutput
+from iscsi.solaris import ISCSI_TARGET, STMF, service_states
 from remote.host import Answer
 from remote.script import Query, Step
 
-# COMSTAR itself and its iSCSI port provider, in the order they are looked at.
-_SERVICES = ("svc:/system/stmf:default", "svc:/network/iscsi/target:default")
+# In the order in which they are looked at.
+_SERVICES = (STMF, ISCSI_TARGET)
 # b115 and later: older ones answer "invalid subcommand", and exit 1.
 _CREATES = "$xvm_become stmfadm create-lu '-?' >/dev/null 2>&1 && echo stmfadm || echo sbdadm"
 _PROGRAMS = ("/sbin/zfs", "/sbin/zpool", "/usr/sbin/stmfadm", "/usr/sbin/sbdadm", "/usr/sbin/itadm", "/usr/sbin/svcadm")
@@ -20,7 +20,7 @@ _PROGRAMS = ("/sbin/zfs", "/sbin/zpool", "/usr/sbin/stmfadm", "/usr/sbin/sbdadm"
 def questions() -> tuple[Query[Any], ...]:
     """All in one trip."""
     return (
-        Query(("svcs", "-H", "-o", "state,fmri", *_SERVICES), _states),
+        Query(("svcs", "-H", "-o", "state,fmri", *_SERVICES), service_states),
         Query(("stmfadm", "list-state"), str.strip, silent=True),
         Query(("sh", "-c", _CREATES, "probe-release"), str.strip),
         access.host_groups(),
@@ -46,14 +46,6 @@ def findings(needs: Needs, answers: Sequence[Answer[Any]], *, maker: str) -> tup
         *_portal_group(portals, needs),
         *_chap(initiators, needs),
     )
-
-
-def _states(text: str) -> dict[str, str]:
-    """online         svc:/system/stmf:default"""
-    rows = [line.split() for line in text.splitlines()]
-    if any(len(row) != 2 for row in rows):
-        raise UnexpectedOutput("svcs", text, "a state and a service on each line")
-    return {fmri: state for state, fmri in rows}
 
 
 def _services(answer: Answer[dict[str, str]]) -> list[Check]:
@@ -127,17 +119,4 @@ def _chap(answer: Answer[tuple[Initiator, ...]], needs: Needs) -> list[Check]:
 
 def rights(needs: Needs) -> str:
     """What root must set up on the node so that the configured user may do our work."""
-    user = needs.user or "USER"
-    if needs.become == "sudo":
-        return f"# /etc/sudoers.d/xvmstore\n{user} ALL=(root) NOPASSWD: {', '.join(_PROGRAMS)}\n"
-    if needs.become == "none":
-        return (
-            '# become = "none": the user who logs in must be root. With another user, set become to pfexec or sudo.\n'
-        )
-    commands = "".join(f"xvmstore:solaris:cmd:::{program}:uid=0\n" for program in _PROGRAMS)
-    return (
-        "# append to /etc/security/prof_attr\n"
-        "xvmstore:::Guests' volumes and their iSCSI LUNs:auths=solaris.smf.read.stmf,solaris.smf.modify.stmf\n"
-        f"# append to /etc/security/exec_attr\n{commands}"
-        f"# then, as root\nusermod -P +xvmstore {user}\n"
-    )
+    return solaris.rights(needs, _PROGRAMS, auths="auths=solaris.smf.read.stmf,solaris.smf.modify.stmf")

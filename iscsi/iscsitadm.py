@@ -196,7 +196,6 @@ def _local(dom0: Access) -> str:
     return dom0.host_group
 
 
-# Where ZFS can export a zvol by itself, a new one would be exported to everybody by a property of its parent's.
 ISCSITADM = Iscsitadm(
     Traits(
         layouts=("target-per-volume",),
@@ -207,6 +206,5 @@ ISCSITADM = Iscsitadm(
         keeps_views=False,
         masks=True,
         grows_in_use=False,
-        zvol=(("shareiscsi", "off"),),
     )
 )

@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from iscsi import iscsitadm_programs
+from iscsi import iscsitadm_programs, solaris
 from iscsi.backend import Needs
 from iscsi.iscsitadm_rows import LocalInitiator, parse_admin, parse_initiators, parse_portal_groups, parse_targets
 from iscsi.model import Check, PortalGroup
-from remote.errors import InvalidValue, UnexpectedOutput
+from iscsi.solaris import ISCSI_TARGET, ISCSITGT, service_states
+from remote.errors import InvalidValue
 from remote.host import Answer
 from remote.script import Query, Step
 from storage.names import shown
 
-_SERVICE = "svc:/system/iscsitgt:default"
-# COMSTAR's, on later builds; it wants the same port.
-_RIVAL = "svc:/network/iscsi/target:default"
 _PROGRAMS = ("/sbin/zfs", "/sbin/zpool", "/usr/sbin/iscsitadm", "/usr/bin/dd", "/usr/sbin/svcadm")
-_STATES = f"svcs -H -o state,fmri {_SERVICE} {_RIVAL} 2>/dev/null; :"
+_STATES = f"svcs -H -o state,fmri {ISCSITGT} {ISCSI_TARGET} 2>/dev/null; :"
 # Whether somebody may change things is looked at first of all (remove_func), and no target has a "_" in its name.
 _NO_TARGET = "xvmstore_tries_its_rights"
 _TRY = f"""\
@@ -29,21 +27,13 @@ _HIGHEST_TAG = 65535
 def questions() -> tuple[Query[Any], ...]:
     """All in one trip."""
     return (
-        Query(("sh", "-c", _STATES, "look-at-services"), _states),
+        Query(("sh", "-c", _STATES, "look-at-services"), service_states),
         Query(("iscsitadm", "list", "target", "-v"), parse_targets, silent=True),
         Query(("sh", "-c", _TRY, "try-rights"), str.strip),
         Query(("iscsitadm", "show", "admin"), parse_admin, silent=True),
         Query(("iscsitadm", "list", "initiator", "-v"), parse_initiators, silent=True),
         Query(("iscsitadm", "list", "tpgt", "-v"), parse_portal_groups, silent=True),
     )
-
-
-def _states(text: str) -> dict[str, str]:
-    """online         svc:/system/iscsitgt:default"""
-    rows = [line.split() for line in text.splitlines()]
-    if any(len(row) != 2 for row in rows):
-        raise UnexpectedOutput("svcs", text, "a state and a service on each line")
-    return {fmri: state for state, fmri in rows}
 
 
 def findings(needs: Needs, answers: Sequence[Answer[Any]]) -> tuple[Check, ...]:
@@ -62,11 +52,11 @@ def _services(states: Answer[dict[str, str]], targets: Answer[Any]) -> list[Chec
     """A disabled one is started by whoever asks it something."""
     known = states.value or {}
     state = "online" if targets.error is None else str(targets.error)
-    missing = "" if _SERVICE in known else "is the package SUNWiscsitgtr installed?"
-    advice = "" if targets.error is None else missing or f"svcadm enable {_SERVICE}; svcs -x"
-    checks = [Check(_SERVICE, ok=targets.error is None, found=state, advice=advice)]
-    if known.get(_RIVAL) == "online":
-        disable = f"svcadm disable {_RIVAL}, if its LUNs are not needed"
+    missing = "" if ISCSITGT in known else "is the package SUNWiscsitgtr installed?"
+    advice = "" if targets.error is None else missing or f"svcadm enable {ISCSITGT}; svcs -x"
+    checks = [Check(ISCSITGT, ok=targets.error is None, found=state, advice=advice)]
+    if known.get(ISCSI_TARGET) == "online":
+        disable = f"svcadm disable {ISCSI_TARGET}, if its LUNs are not needed"
         checks.append(Check("port 3260", ok=False, found="COMSTAR's iSCSI target is online too", advice=disable))
     return checks
 
@@ -156,7 +146,7 @@ def portal_group(text: str) -> str:
 
 def prepare(needs: Needs) -> tuple[Step, ...]:
     """Have the daemon run, now and after a boot, and the portal group have the portals' addresses."""
-    enable = Step(("svcadm", "enable", "-s", _SERVICE))
+    enable = Step(("svcadm", "enable", "-s", ISCSITGT))
     if needs.portal_group is None:
         return (enable,)
     words = iscsitadm_programs.portal_group(portal_group(needs.portal_group), _addresses(needs))
@@ -165,18 +155,5 @@ def prepare(needs: Needs) -> tuple[Step, ...]:
 
 def rights(needs: Needs) -> str:
     """What root must set up on the node so that the configured user may do our work."""
-    user = needs.user or "USER"
-    if needs.become == "none":
-        return (
-            '# become = "none": the user who logs in must be root. With another user, set become to pfexec or sudo.\n'
-        )
     why = "# dd: iscsitadm erases the last sector of a zvol that it exports; whoever may run it is as good as root\n"
-    if needs.become == "sudo":
-        return f"# /etc/sudoers.d/xvmstore\n{why}{user} ALL=(root) NOPASSWD: {', '.join(_PROGRAMS)}\n"
-    commands = "".join(f"xvmstore:solaris:cmd:::{program}:uid=0\n" for program in _PROGRAMS)
-    return (
-        f"{why}# append to /etc/security/prof_attr\n"
-        "xvmstore:::Guests' volumes and their iSCSI LUNs:\n"
-        f"# append to /etc/security/exec_attr\n{commands}"
-        f"# then, as root\nusermod -P +xvmstore {user}\n"
-    )
+    return solaris.rights(needs, _PROGRAMS, why=why)

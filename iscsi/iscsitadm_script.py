@@ -11,13 +11,13 @@ from typing import Any
 from iscsi import iscsitadm_rows
 from iscsi.iscsitadm_rows import LocalInitiator, Served
 from iscsi.model import PortalGroup
+from iscsi.solaris import ISCSITGT
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 
-SERVICE = "svc:/system/iscsitgt:default"
 # Any call of iscsitadm starts the daemon, which takes COMSTAR's port: it is only asked where it runs already.
 _WHERE_IT_RUNS = f"""\
-case `svcs -H -o state {SERVICE} 2>/dev/null` in online*) ;; *) exit 0 ;; esac
+case `svcs -H -o state {ISCSITGT} 2>/dev/null` in online*) ;; *) exit 0 ;; esac
 exec $xvm_become iscsitadm "$@"
 """
 _SECTOR = 512

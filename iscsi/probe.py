@@ -5,22 +5,18 @@ The node decides by itself, for a change must not begin where it does not fit; w
 Nothing is changed and no service is started: iscsitadm, which starts its own, is looked for and never called.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from iscsi.platforms import PROFILES, PROGRAMS, RELEASES, RIGHTS, Become
+from iscsi.solaris import ISCSI_TARGET, ISCSITGT, STMF, service_states
 from remote.errors import Refused, UnexpectedOutput
 from remote.script import Argv
 from storage.vintage import FEATURES, VINTAGES, Vintage
 
 # -- the program -------------------------------------------------------------------------------------------------------
 
-_STMF, _TARGET, _DAEMON = (
-    "svc:/system/stmf:default",
-    "svc:/network/iscsi/target:default",
-    "svc:/system/iscsitgt:default",
-)
 _TOOLS = "stmfadm sbdadm itadm iscsitadm zfs zpool svcs profiles pfexec sudo targetcli"
 # Of zfs itself: its usage was read at all.
 _USAGE = "usage"
@@ -107,9 +103,9 @@ def _program() -> str:
     parts = {
         "tab": "\t",
         "tools": _TOOLS,
-        "services": f"{_STMF} {_TARGET} {_DAEMON}",
-        "target": _TARGET,
-        "daemon": _DAEMON,
+        "services": f"{STMF} {ISCSI_TARGET} {ISCSITGT}",
+        "target": ISCSI_TARGET,
+        "daemon": ISCSITGT,
         "signs": _sed(),
         "usage": _USAGE,
         "profiles": "|".join(f"*'{one}'*" for one in PROFILES),
@@ -177,7 +173,7 @@ def parse(text: str) -> Facts:
         shell=said["shell"][0],
         tools=frozenset(said["tools"][0].split()),
         creates=said["creates"][0],
-        services=_states(said["service"]),
+        services=service_states("\n".join(said["service"])),
         zfs=tuple(said["zfs"][0].split()),
         openzfs=next(iter(said["openzfs"]), None),
         profiles=tuple(said["profile"]),
@@ -185,14 +181,6 @@ def parse(text: str) -> Facts:
         become=said["become"][0],
         settled=tuple(said["settled"][0].split()),
     )
-
-
-def _states(lines: Iterable[str]) -> dict[str, str]:
-    """online svc:/system/stmf:default
-    offline* svc:/network/iscsi/target:default
-    """
-    rows = [line.split() for line in lines]
-    return {fmri: state for state, fmri in rows}
 
 
 # -- the decision ------------------------------------------------------------------------------------------------------
@@ -268,7 +256,7 @@ def _seen(facts: Facts) -> tuple[str, ...]:
     comstar = "yes" if facts.tools >= {"stmfadm", "itadm"} else "no"
     legacy = "yes" if "iscsitadm" in facts.tools else "no"
     services = facts.services
-    return facts.system.partition(" ")[0], comstar, legacy, services.get(_TARGET, "-"), services.get(_DAEMON, "-")
+    return facts.system.partition(" ")[0], comstar, legacy, services.get(ISCSI_TARGET, "-"), services.get(ISCSITGT, "-")
 
 
 def _fits(seen: tuple[str, ...], signs: tuple[str, ...]) -> bool:

@@ -144,7 +144,7 @@ def _stmfadm_delete(guid: Word) -> tuple[Step, ...]:
 
 
 def _stmfadm_suspend(path: str, guid: Word) -> tuple[Step, ...]:
-    """-k keeps the views. It exits 0 for a GUID that is not registered."""
+    """-k keeps the views. For a GUID that is not registered it exits 0, and before b135 says that it is not found."""
     leave, back = ("stmfadm", "delete-lu", "-k", guid), ("stmfadm", "import-lu", path)
     return (Step(leave, undo=back, lies=True, accept=(": not found",), retry=BUSY, silent=True),)
 
@@ -162,7 +162,7 @@ def _stmfadm_move(move: Move) -> tuple[Step, ...]:
         _stmfadm_look(move.guid, "s/^LU Name: //p"),
         replace(leave, unless=absent),
         move.rename,
-        replace(leave, argv=("stmfadm", "import-lu", move.new_path), undo=leave.argv, unless=absent),
+        replace(leave, argv=("stmfadm", "import-lu", move.new_path), undo=leave.argv, accept=(), unless=absent),
         Step(alias, unless=absent, retry=BUSY, silent=True),
     )
 

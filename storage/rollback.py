@@ -11,7 +11,7 @@ before the LUs are gone, and the channel program refuses what is still open.
 import json
 from collections.abc import Mapping, Sequence
 
-from remote.script import Expect, Query, Step
+from remote.script import Expect, Query, Step, Word, joined
 from storage import zvol
 from storage.checkpoints import JOURNAL, KEPT_FOR, KEPT_NAME, REHEARSAL, ROLLBACK, release_below
 from storage.zvol import THICK
@@ -77,9 +77,9 @@ def clear(copy: str, mark: str) -> Step:
     return Step(("sh", "-c", _CLEAR, "clear-half-made", copy, KEPT_FOR, mark), retry=_BUSY)
 
 
-def clone(snapshot: str, to: str, properties: Sequence[tuple[str, str]]) -> Step:
+def clone(snapshot: str, to: str, properties: Sequence[tuple[str, Word]]) -> Step:
     """A clone with properties of its own; it takes no more space than will be written to it."""
-    options = tuple(word for key, value in properties for word in ("-o", f"{key}={value}"))
+    options = tuple(word for key, value in properties for word in ("-o", joined(f"{key}=", value)))
     return Step(("zfs", "clone", *options, snapshot, to))
 
 

@@ -13,7 +13,7 @@ from iscsi.backend import Everything
 from iscsi.model import LogicalUnit, View
 from remote.errors import InUse, NotFound, Refused
 from remote.host import user_name
-from remote.script import Captured, Expect, Step, Word
+from remote.script import Captured, Expect, Step
 from storage import names, zvol
 from storage.names import VolumeName
 from storage.zvol import PREFIX, Zvol
@@ -23,7 +23,7 @@ from xvmstore.outcomes import Expected, confirmed, raise_failure
 from xvmstore.plan import Plan
 from xvmstore.results import Volume
 from xvmstore.version import __version__
-from xvmstore.volumes import Identity, lun_is_free
+from xvmstore.volumes import Identity, lun_is_free, marks
 
 # The name it had: so a run that was cut off, or is repeated, can be told from one that would take a volume of ours.
 ADOPTED = PREFIX + "adopted-from"
@@ -50,7 +50,7 @@ def look(node: StorageNode, what: str) -> Found:
     """A zvol by its name or by its LU's GUID. Raises NotFound, Refused for what cannot be adopted."""
     by_guid = _GUID.match(what) is not None
     dataset = node.settings.base if by_guid else names.dataset(what)
-    shared = tuple(key for key, _ in node.backend.traits.zvol)
+    shared = tuple(key for key, _ in node.unshared)
     first, *rest = node.ask((zvol.zvol(dataset, extra=(ADOPTED, *shared)), *node.backend.inspect_all()))
     everything = node.backend.read_all([part.get() for part in rest])
     if by_guid:
@@ -98,7 +98,7 @@ def adoptable(node: StorageNode, found: Found, name: VolumeName) -> None:
         raise Refused(f"{where} is a volume of xvmstore's already: use `xvmstore volume rename`")
     if ":" in dataset.rpartition("/")[2]:
         raise Refused(f"{where} is no volume, but something a rollback or a cut-off command left")
-    told = [f"{key}={found.zvol.asked[key]}" for key, off in node.backend.traits.zvol if found.zvol.asked[key] != off]
+    told = [f"{key}={found.zvol.asked[key]}" for key, off in node.unshared if found.zvol.asked[key] != off]
     if told:
         raise Refused(
             f"{where} has {told[0]}: ZFS exports it by itself; that ends first: `zfs set {told[0].split('=')[0]}=off`"
@@ -154,7 +154,7 @@ def plan_adopt(node: StorageNode, found: Found, name: VolumeName, *, dom0s: Sequ
         ("lun free", lun_is_free(node, identity) if node.shared else ()),
         ("parents", (zvol.make_parents(node.settings.base, name.guest),)),
         ("vdev", (zvol.free_vdev(node.parent(name.guest)),)),
-        ("mark", _marks(node, old, identity, serial=serial, own=own)),
+        ("mark", _marked(node, old, identity, serial=serial, own=own)),
         # Nobody could bring those views back, so from here on there is only one way.
         ("withdraw", [replace(step, keep=index == 0) for index, step in enumerate(gone)]),
         ("name", () if old == new else (zvol.rename(old, new),)),
@@ -180,24 +180,13 @@ def _serial(node: StorageNode, found: Found, identity: Identity) -> str:
     return known or node.backend.serial(identity.guid)
 
 
-def _marks(node: StorageNode, dataset: str, identity: Identity, *, serial: str, own: int) -> list[Step]:
-    """Who made it is somebody else; who took it over is written down. What is ours is set last."""
-    ours = node.backend.traits.guid == "ours"
-    identity_ = [(zvol.GUID, identity.guid), (zvol.SERIAL, serial)] if ours else []
-    marks: list[tuple[str, Word]] = [
-        (ADOPTED, dataset),
-        *identity_,
-        *([(zvol.HEAD, str(own))] if own else []),
-        *node.backend.traits.zvol,
-        (zvol.MAKER, f"adopted,xvmstore-{__version__},{user_name()}"),
-        (zvol.LAYOUT, node.settings.layout),
-        (zvol.STATE, zvol.MAKING),
-        (zvol.LUN, str(identity.lun)),
-        (zvol.VDEV, Captured("free")),
-        (zvol.TARGET, identity.target),
-    ]
+def _marked(node: StorageNode, dataset: str, identity: Identity, *, serial: str, own: int) -> list[Step]:
+    """Who made it is somebody else; who took it over is written down. What makes it ours is set last."""
+    taken = [(ADOPTED, dataset), (zvol.MAKER, f"adopted,xvmstore-{__version__},{user_name()}")]
+    made = marks(node, identity, vdev=Captured("free"), serial=serial, head=own)
     return [
-        replace(zvol.set_property(dataset, key, value), undo=("zfs", "inherit", key, dataset)) for key, value in marks
+        replace(zvol.set_property(dataset, key, value), undo=("zfs", "inherit", key, dataset))
+        for key, value in (*taken, *made)
     ]
 
 

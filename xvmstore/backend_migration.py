@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from iscsi import iscsitadm_script, names
 from iscsi.backends import BACKENDS
 from iscsi.iscsitadm_rows import Served
-from iscsi.iscsitadm_script import SERVICE, Legacy
+from iscsi.iscsitadm_script import Legacy
+from iscsi.solaris import ISCSITGT
 from remote.errors import InUse, Refused
 from remote.host import Outcome
 from remote.script import Step
@@ -211,8 +212,8 @@ def _not_shared(found: Migration) -> list[Step]:
 
 # svcadm(8) exits 1 where there is no such service.
 _STOP = f"""\
-svcs {SERVICE} >/dev/null 2>&1 || exit 0
-exec $xvm_become svcadm disable -s {SERVICE}
+svcs {ISCSITGT} >/dev/null 2>&1 || exit 0
+exec $xvm_become svcadm disable -s {ISCSITGT}
 """
 
 

@@ -71,6 +71,11 @@ class StorageNode:
         return self._guard.believed.vintage if self._guard else VINTAGES[self.release]
 
     @property
+    def unshared(self) -> tuple[tuple[str, str], ...]:
+        """What a new zvol must be set to, or a property of its parent's may have ZFS export it to everybody."""
+        return (("shareiscsi", "off"),) if self.vintage.shareiscsi else ()
+
+    @property
     def become(self) -> str:
         """How the user who logs in gets rights."""
         own = self.settings.become

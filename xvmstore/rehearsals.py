@@ -21,7 +21,7 @@ from xvmstore.plan import Part, Plan
 from xvmstore.results import Volume
 from xvmstore.rollbacks import Rollback
 from xvmstore.version import __version__
-from xvmstore.volumes import Identity
+from xvmstore.volumes import Identity, marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +91,10 @@ def _disk(
     backend, dataset = node.backend, node.dataset(name)
     identity = Identity.new(node, name)
     export = node.with_own_secret(_export(node, name, identity, size=state.size_at(one, found.name)))
-    marks = [
-        (zvol.GUID, identity.guid),
-        (zvol.SERIAL, backend.serial(identity.guid)),
-        (zvol.TARGET, identity.target),
-        (zvol.LUN, str(identity.lun)),
-        (zvol.VDEV, one.volume.vdev or "xvda"),
-        (zvol.STATE, zvol.MAKING),
-        (zvol.LAYOUT, node.settings.layout),
-        (zvol.MAKER, f"xvmstore-{__version__},rehearsal"),
-    ]
+    made_by = (zvol.MAKER, f"xvmstore-{__version__},rehearsal")
+    properties = [made_by, *marks(node, identity, vdev=one.volume.vdev or "xvda")]
     return (
-        ("copy", (rollback.clone(f"{one.volume.dataset}@{found.name}", dataset, marks),)),
+        ("copy", (rollback.clone(f"{one.volume.dataset}@{found.name}", dataset, properties),)),
         ("unit", backend.make(export)),
         ("publish", backend.publish(export, [node.access(dom0) for dom0 in dom0s])),
         ("mark", (zvol.set_property(dataset, zvol.STATE, zvol.READY),)),

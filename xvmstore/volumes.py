@@ -67,14 +67,12 @@ def plan_create(
     export = node.with_own_secret(
         node.export(name, size=str(wanted.size), guid=guid, serial=serial, lun=lun, target=identity.target)
     )
-    ours = backend.traits.guid == "ours"
-    marks = [(zvol.GUID, identity.guid), (zvol.SERIAL, serial)] if ours else []
     create = zvol.create(
         dataset,
         wanted.size + backend.traits.head,
         thin=bool(wanted.thin),
         maker=f"xvmstore-{__version__},{user_name()},{identity.guid[-12:]}",
-        properties=[*backend.traits.zvol, *_properties(wanted), *marks, *_marks(node, identity)],
+        properties=[*_properties(wanted), *marks(node, identity, vdev=Captured("free"), head=backend.traits.head)],
     )
     return Plan.of(
         node.lock(name.guest),
@@ -94,15 +92,24 @@ def _properties(wanted: Wanted) -> list[tuple[str, Word]]:
     return [*block, *wanted.properties.items()]
 
 
-def _marks(node: StorageNode, identity: Identity) -> list[tuple[str, Word]]:
-    head = [(zvol.HEAD, str(node.backend.traits.head))] if node.backend.traits.head else []
+def marks(
+    node: StorageNode, identity: Identity, *, vdev: Word, serial: str | None = None, head: int = 0
+) -> list[tuple[str, Word]]:
+    """What makes a zvol a volume of ours, unfinished: its identity as far as we choose it, and that nobody shares it.
+
+    The target, by which such a volume is known, comes last. ``serial`` is the one of the GUID unless it has another.
+    """
+    backend = node.backend
+    known = [(zvol.GUID, identity.guid), (zvol.SERIAL, serial or backend.serial(identity.guid))]
     return [
-        (zvol.TARGET, identity.target),
+        *node.unshared,
+        *(known if backend.traits.guid == "ours" else ()),
+        *([(zvol.HEAD, str(head))] if head else ()),
         (zvol.LUN, str(identity.lun)),
-        (zvol.VDEV, Captured("free")),
+        (zvol.VDEV, vdev),
         (zvol.STATE, zvol.MAKING),
         (zvol.LAYOUT, node.settings.layout),
-        *head,
+        (zvol.TARGET, identity.target),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from iscsi import access, targets
 from iscsi.backend import Access, Everything, Export, Exported
 from iscsi.backends import BACKENDS
-from iscsi.comstar import B134_COMSTAR, SBDADM_COMSTAR, STMFADM_COMSTAR, Comstar
+from iscsi.comstar import SBDADM_COMSTAR, STMFADM_COMSTAR, Comstar
 from iscsi.model import LogicalUnit
 from iscsi.units import SBDADM, STMFADM, Unit
 from remote.script import Captured, Secret, Step
@@ -144,6 +144,6 @@ def test_questions() -> None:
 def test_releases() -> None:
     """Before b118 a target group could only be changed while all of COMSTAR was offline: no target of its own there."""
     traits = [backend.traits for backend in BOTH]
-    assert {"illumos": STMFADM_COMSTAR, "b134": B134_COMSTAR, "b111": SBDADM_COMSTAR} == BACKENDS["comstar"]
+    assert {"illumos": STMFADM_COMSTAR, "b134": STMFADM_COMSTAR, "b111": SBDADM_COMSTAR} == BACKENDS["comstar"]
     assert [("target-per-volume", "shared-target"), ("shared-target",)] == [one.layouts for one in traits]
     assert [(0, "ours", True), (65536, "its", False)] == [(one.head, one.guid, one.keeps_views) for one in traits]

@@ -87,7 +87,9 @@ STMFADM_STEPS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
         STMFADM.move(MOVE),
         (
             _look("s/^LU Name: //p"),
-            _stmfadm(*("delete-lu", "-k", GUID), undo=("stmfadm", "import-lu", PATH), lies=True, unless=ABSENT),
+            _stmfadm(
+                *("delete-lu", "-k", GUID), undo=("stmfadm", "import-lu", PATH), lies=True, accept=GONE, unless=ABSENT
+            ),
             RENAME,
             _stmfadm("import-lu", NEW_PATH, undo=("stmfadm", "delete-lu", "-k", GUID), lies=True, unless=ABSENT),
             _stmfadm("modify-lu", "-p", "alias=web9/root", GUID, unless=ABSENT),

@@ -251,3 +251,17 @@ def test_a_group_with_another_member(illumos: LiveNode, guest: str) -> None:
     assert (1, True) == (refused.exit, "nobody else" in refused.err)
     assert f"tank/xvm/{guest}/data" not in illumos.zvols()
     assert [f"host group xen1 has other members too: {stranger}"] == shown["trouble"]
+
+
+def test_zfs_exports_nothing_by_itself(fresh: Callable[[str], LiveNode]) -> None:
+    """Where the pool is shared with everybody, neither a new volume nor a rehearsal's is, at any moment."""
+    node = fresh("b134")
+    node.on_node("zfs", "set", "shareiscsi=on", "tank")
+    assert 0 == node.xvm("volume", "create", "web1/root", "--size", "64M").exit
+    assert 0 == node.xvm("checkpoint", "create", "web1").exit
+    assert 0 == node.xvm("checkpoint", "rehearse", "web1", "latest", "--as", "copy").exit
+    told = node.on_node(
+        "zfs", "get", "-H", "-o", "value,source", "shareiscsi", "tank/xvm/web1/root", "tank/xvm/copy/root"
+    )
+    assert ["off\tlocal"] * 2 == told.stdout.splitlines()
+    assert "tank/" not in node.on_node("iscsitadm", "list", "target").stdout
