@@ -393,5 +393,5 @@ def _query(index: int, query: Query[object], words: _Words) -> str:
     else:
         command += "; r=$?\n"
     if query.needs:
-        command = f'r=0\nif [ -n "$v_{query.needs}" ]; then\n{command}fi\n'
+        command = f'r=0\nif [ "x$v_{query.needs}" != x ]; then\n{command}fi\n'
     return f"m q {index}\n{command}m a {index} $r\n"

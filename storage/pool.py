@@ -1,7 +1,7 @@
 """Pools: the questions about them and the readers of the answers. Pure.
 
 Which columns ``zpool list`` knows changed in 2009 (used, available became allocated, free) and -p came in 2014, so
-both forms are asked in the same trip and whichever the node understands is the answer.
+it is asked in the first of these forms that the node understands.
 """
 
 import re
@@ -68,17 +68,22 @@ class PoolStatus:
     checkpoint: str = ""
 
 
-def pools() -> tuple[Query[tuple[Pool, ...]], Query[tuple[Pool, ...]]]:
-    """All pools, asked in today's words and in those of before 2014; see ``first_answer``."""
-    new = Query(("zpool", "list", "-Hp", "-o", ",".join(_NEW)), parse_exact)
-    rounded = (f"list -H -o {','.join(columns)}" for columns in (_NEW, _OLD))
-    old = Query(in_known_words("zpool-list", *rounded), parse_rounded)
-    return new, old
+def pools() -> Query[tuple[Pool, ...]]:
+    """All pools, in today's words or, where zpool does not know these, in those of before 2014 and of before 2009."""
+    forms = (
+        f"list {options} -o {','.join(columns)}" for options, columns in (("-Hp", _NEW), ("-H", _NEW), ("-H", _OLD))
+    )
+    return Query(in_known_words("zpool-list", *forms), parse)
 
 
 def status(pool: str | None = None) -> Query[tuple[PoolStatus, ...]]:
     """The health of one pool or of all, with the tree of vdevs."""
     return Query(("zpool", "status", *((pool,) if pool else ())), parse_status)
+
+
+def parse(text: str) -> tuple[Pool, ...]:
+    """Read ``zpool list`` with -H, with or without -p, which only the percent sign of the capacity tells."""
+    return parse_rounded(text) if "%" in text else parse_exact(text)
 
 
 def parse_exact(text: str) -> tuple[Pool, ...]:

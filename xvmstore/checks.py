@@ -16,12 +16,12 @@ from xvmstore.results import Check
 
 def check(node: StorageNode) -> tuple[Check, ...]:
     """Look at everything an operation will need, in one round trip. Raises Unreachable."""
-    system, user, new, old, base, *rest = node.ask(_questions(node), anew=True)
+    system, user, pools, base, *rest = node.ask(_questions(node), anew=True)
     return (
         Check("reachable", ok=True, found=f"{node.settings.host}, {_or(system, 'unknown system')}"),
         Check("user", ok=user.error is None, found=_or(user, "unknown")),
         *_capabilities(node),
-        _pool(node, new if new.error is None else old),
+        _pool(node, pools),
         _base(node, base),
         *node.backend.findings(node.needs(), rest),
     )
@@ -31,7 +31,7 @@ def _questions(node: StorageNode) -> tuple[Query[Any], ...]:
     return (
         Query(("uname", "-srv"), str.strip),
         Query(("id",), lambda text: text.split(" ")[0].strip()),
-        *pool.pools(),
+        pool.pools(),
         Query(("zfs", "list", "-H", "-o", "name", node.settings.base), str.strip, absent=(zvol.NO_DATASET,)),
         *node.backend.examine(),
     )

@@ -22,8 +22,6 @@ from xvmstore.surprises import Surprised, planning
 _UNAME: Argv = ("uname", "-srv")
 # What a tool says that is not what it was taken for.
 _DOUBTS = ("invalid subcommand", "unrecognized command", "invalid property")
-# Always asked in the words of old and of new releases: one of the two is to fail.
-_BOTH_WAYS = "zpool list "
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ class Guard:
         ends = [outcome.steps[outcome.failed_step]] if outcome.failed_step is not None else []
         said = [(end.exit, end.stdout + end.stderr) for end in ends]
         failed = [one.error for one in outcome.answers if isinstance(one.error, QueryFailed)]
-        said += [(error.exit, error.stderr) for error in failed if not error.command.startswith(_BOTH_WAYS)]
+        said += [(error.exit, error.stderr) for error in failed]
         if any(exit_ == 127 or any(doubt in text for doubt in _DOUBTS) for exit_, text in said):
             self._cache.drop()
 

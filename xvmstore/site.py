@@ -132,9 +132,7 @@ class Site:
 
     def pools(self) -> tuple[Pool, ...]:
         """The node's pools; sizes in bytes."""
-        new, old = self.node().ask(pool.pools())
-        found: tuple[Pool, ...] = (new if new.error is None else old).get()
-        return found
+        return self.node().ask_one(pool.pools())
 
     def pool_status(self, name: str | None = None) -> tuple[PoolStatus, ...]:
         """State, scan, errors and vdev tree of one pool or all (``zpool status``)."""

@@ -88,8 +88,23 @@ def eventually(one: Scraper, what: Callable[[Samples], bool], *, seconds: float 
     raise AssertionError(f"not within {seconds} s: {one.trouble}")
 
 
-def test_all_of_it(node: LiveNode, scraper: Make, guest: str) -> None:
+def test_without_comstar(shared_nodes: Callable[[str], LiveNode], scraper: Make, guest: str) -> None:
+    """iscsitgtd is asked nothing, for that would start it; all else is well, of the ZFS of that time too."""
+    node = shared_nodes("b85")
+    node.xvm("volume", "create", f"{guest}/root", "--size", "3G")
+    one = scraper(node)
+    found = scrape(one)
+    assert (1.0, set()) == (found.get("up"), found.ill()), one.trouble
+    assert {"node", "pools", "vdevs", "volumes"} <= found.well()
+    assert not {"luns", "targets"} & found.well()
+    assert 3 << 30 == found.get("volume_size_bytes", volume=f"{guest}/root", pool="tank")
+    assert found.get("volume_used_by_snapshots_bytes", volume=f"{guest}/root", pool="tank") is None
+
+
+@pytest.mark.parametrize("flavour", ["illumos", "b134", "b111"])
+def test_all_of_it(shared_nodes: Callable[[str], LiveNode], scraper: Make, guest: str, flavour: str) -> None:
     """Every collector is well or not supported; a scrape is no new exec; names, sizes, joins are there."""
+    node = shared_nodes(flavour)
     made = node.xvm("volume", "create", f"{guest}/root", "--size", "3G", "--json").json
     one = scraper(node)
     first = scrape(one)
@@ -101,7 +116,7 @@ def test_all_of_it(node: LiveNode, scraper: Make, guest: str) -> None:
         found = scrape(one)
     assert before == len(node.execs())
     assert 3 << 30 == found.get("lun_size_bytes", lun=made["guid"])
-    head = 65536 if node.flavour == "b111" else 0
+    head = 65536 if flavour == "b111" else 0
     assert (3 << 30) + head == found.get("volume_size_bytes", volume=f"{guest}/root", pool="tank")
     assert 1.0 == found.get("lun_info", lun=made["guid"], volume=f"{guest}/root")
     assert 1.0 == found.get("lun_online", lun=made["guid"])
@@ -250,7 +265,6 @@ def test_node_down(fresh: Callable[..., LiveNode], scraper: Make) -> None:
     finally:
         back.stop()
         assert back.process.stdout is not None
-        back.process.stdout.close()
 
 
 def test_missing_pool(illumos: LiveNode, scraper: Make) -> None:

@@ -78,6 +78,5 @@ def test_a_restart_keeps_everything(fresh: Callable[[str], LiveNode]) -> None:
             assert b"x" * 512 == session.read(0, 512)
     finally:
         again.stop()
-        again.process.stdout.close()  # type: ignore[union-attr]
     assert {key: made[key] for key in shown if key != "used"} == {key: shown[key] for key in shown if key != "used"}
     assert 0 == node.process.returncode

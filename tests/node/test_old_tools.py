@@ -64,7 +64,6 @@ def old_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     yield get
     for one in running.values():
         one.live.stop()
-        one.live.process.stdout.close()  # type: ignore[union-attr]
 
 
 @pytest.fixture(params=sorted(FLAVOURS))
@@ -243,7 +242,6 @@ def test_posix_tools_in_front(tmp_path: Path, guest: str) -> None:
             node.did("volume", "destroy", f"{guest}/root")
         finally:
             live.stop()
-            live.process.stdout.close()  # type: ignore[union-attr]
     assert printed[0] == printed[1]
 
 

@@ -182,7 +182,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("site")
     node = start(directory / "node", "illumos")
     with ExitStack() as stack:
-        stack.callback(node.process.stdout.close)  # type: ignore[union-attr]
         stack.callback(node.stop)
         made = [
             node.xvm("volume", "create", name, "--size", size, *more, "--json").json

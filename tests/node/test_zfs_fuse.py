@@ -17,7 +17,7 @@ from embedded.answer import Answer
 from iscsi import probe, quarantine
 from remote.errors import QueryFailed, StepFailed
 from remote.host import guest_lock
-from remote.script import Step
+from remote.script import Query, Step
 from storage import checkpoints, local, pool, rollback, snapshots, zvol
 from storage.checkpoints import Note
 from storage.notes import Apart
@@ -382,9 +382,8 @@ def test_sets_are_destroyed(old: OldZfs) -> None:
 
 def test_pools(old: OldZfs) -> None:
     """Rounded sizes, in words that came before -p did."""
-    for answer in old.host.ask(pool.pools())[:1]:
-        assert isinstance(answer.error, QueryFailed)
-        assert "invalid option 'p'" in str(answer.error)
+    with pytest.raises(QueryFailed, match="invalid option 'p'"):
+        old.host.ask_one(Query(("zpool", "list", "-Hp", "-o", "name"), pool.parse_exact))
     (found,) = pool.parse_rounded(old.did("zpool list -H -o name,size,allocated,free,capacity,health"))
     assert ("tank", "ONLINE", False) == (found.name, found.health, found.exact)
     assert found.size is not None
@@ -392,9 +391,8 @@ def test_pools(old: OldZfs) -> None:
 
 
 def test_what_we_ask_of_pools(old: OldZfs) -> None:
-    """One of our questions is answered by every release."""
-    _, rounded = old.host.ask(pool.pools())
-    assert ["tank"] == [one.name for one in rounded.get()]
+    """It is answered by every release, and what is rounded is told from what is exact."""
+    assert [("tank", False)] == [(one.name, one.exact) for one in old.host.ask_one(pool.pools())]
 
 
 def test_the_first_form_it_knows(old: OldZfs) -> None:
