@@ -10,8 +10,6 @@ from embedded.config import StartError
 from embedded.model import ISCSITGT, Node
 from embedded.served import ServedTarget, Session
 
-NAMES = commands.NAMES
-
 
 class NodeCommands:
     """The commands of the node in one directory.

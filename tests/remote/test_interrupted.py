@@ -131,8 +131,10 @@ def test_control_c_does_not_stop_a_local_script(tmp_path: Path) -> None:
     """Who presses Ctrl-C stops waiting, as on a node far away; the script on this machine goes on."""
     gate, at, reached = (tmp_path / name for name in ("gate", "n", "reached"))
     program = (
-        "import sys; from pathlib import Path; from remote.host import Host; from remote.local import LocalShell\n"
-        "from tests.remote.support import gated, note; gate, at, reached = map(Path, sys.argv[1:])\n"
+        "import signal, sys; from pathlib import Path; from remote.host import Host\n"
+        "from remote.local import LocalShell; from tests.remote.support import gated, note\n"
+        # A job in the background inherits that it is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); gate, at, reached = map(Path, sys.argv[1:])\n"
         "Host('node1', LocalShell()).run((gated(gate, reached), note(at, 'late')))\n"
     )
     argv = [sys.executable, "-c", program, str(gate), str(at), str(reached)]
