@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from embedded.commands import NAMES
 from embedded.flavour import FLAVOURS
-from embedded.start_node import NAMES
 from remote.host import Host
 from remote.local import LocalShell
 from remote.script import Capture, Captured, Expect, Lock, Query, Script, Secret, Step, render
