@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from exporters import catalogue
+from tests import platforms
 from xvmstore import cli, config
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +68,13 @@ def test_every_configuration_key_is_documented(kind: type[msgspec.Struct], headi
 def test_page_of_metrics() -> None:
     """docs/metrics.md is what the exporter's table says."""
     assert catalogue.page() == (ROOT / "docs/metrics.md").read_text()
+
+
+def test_page_of_platforms() -> None:
+    """The table in docs/platforms.md is what the runs kept in docs/proofs have proven."""
+    page = (ROOT / "docs/platforms.md").read_text()
+
+    assert platforms.written(page) == page
 
 
 def test_readme_lists_real_files() -> None:
