@@ -110,15 +110,16 @@ echo "$device ${size:--}"
 """
 )
 
-# A static target may have been given with its portal group's tag, which is listed then.
+# A static target may have been given with its portal group's tag, which is listed then. ksh93 runs the last part of a
+# pipeline itself: without a subshell its `exit` would end the program.
 _KNOWN = """\
 known() {
-    $xvm_become iscsiadm list static-config | sed -n 's/^Static Configuration Target: //p' | {
+    $xvm_become iscsiadm list static-config | sed -n 's/^Static Configuration Target: //p' | (
         while read config; do
             case $config in "$1" | "$1",*) exit 0 ;; esac
         done
         exit 1
-    }
+    )
 }
 """
 _IS_KNOWN = f'{_KNOWN}known "$1"\n'

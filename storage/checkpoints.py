@@ -272,17 +272,18 @@ def set_outcome(parent: str, snapshot: str, outcome: str, *, notes: Notes = ON_S
 
 # Two rounds: look at all, then let go of all. A listing that fails half-way must not pass for a whole one. Until
 # the end of 2010 `zfs holds` knew no -H: it printed columns, the last a time of five words, and complained on stdout.
+# ksh93 runs the last part of a pipeline itself: without a subshell its `exit` would end the program.
 _HOLDS = """\
 z="$xvm_become zfs" was=$IFS
 each() {
-    { $z get -H -r -o name,value userrefs "$2" && echo "end	0"; } | {
+    { $z get -H -r -o name,value userrefs "$2" && echo "end	0"; } | (
         whole=1
         while IFS='	' read name count; do
             IFS=$was
             case $name in end) whole=0 ;; *) case $count in -|0) ;; *) $1 || exit ;; esac ;; esac
         done
         exit $whole
-    }
+    )
 }
 look() {
     tags=`$z holds -H "$name" 2>/dev/null` || tags=`$z holds "$name"` || { echo "$tags" >&2; return 1; }

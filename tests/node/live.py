@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,13 @@ class LiveNodeOfDaemon(LiveNode):
         return Node.orphans(self, volumes)
 
 
+def _its_own_shell(directory: Path, flavour: str) -> None:
+    """What an illumos node has as sh is ksh93, whose last part of a pipeline is no process of its own."""
+    ksh, there = shutil.which("ksh93"), directory / "bin" / "sh"
+    if flavour == "illumos" and ksh and not there.exists():
+        there.symlink_to(ksh)
+
+
 def start(directory: Path, flavour: str) -> LiveNode:
     """Start a node and wait until it is ready."""
     argv = [sys.executable, "-m", "xvmstore", "embedded", "start", "--dir", str(directory), "--flavour", flavour]
@@ -156,6 +164,7 @@ def start(directory: Path, flavour: str) -> LiveNode:
     line = process.stdout.readline()
     assert line, "the embedded node did not start"
     assert set(json.loads(line)) == {"config", "ssh_port", "iscsi_port"}
+    _its_own_shell(directory, flavour)
     return (LiveNodeOfDaemon if flavour == "b85" else LiveNode)(directory, flavour, process)
 
 
