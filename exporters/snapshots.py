@@ -101,13 +101,9 @@ END {
 """
 
 
-def snapshots(base: str, *, exact: bool, keep: Keep = everything, on_snapshots: bool = True) -> Collector:
-    """Of every volume below ``base`` whose name ``keep`` takes. ``exact``: the release's ``zfs list`` knows -p.
-
-    ``on_snapshots``: its snapshots have properties of their own.
-    """
+def snapshots(base: str, *, exact: bool, keep: Keep = everything) -> Collector:
+    """Of every volume below ``base`` whose name ``keep`` takes. ``exact``: the release's ``zfs list`` knows -p."""
     columns = ",".join(_COLUMNS)
-    apart = () if on_snapshots else (notes.Apart(base).query,)
     if exact:
         query = Query(("sh", "-c", _LOOK, "list-snapshots", base, columns), str, absent=(no_base(base),))
     else:
@@ -124,7 +120,7 @@ def snapshots(base: str, *, exact: bool, keep: Keep = everything, on_snapshots: 
         _emit_volumes(sheet, base, keep, listed)
         _emit_checkpoints(sheet, base, keep, listed)
 
-    return Collector("snapshots", (query, *apart), emit, pool_bound=True)
+    return Collector("snapshots", (query, notes.kept_apart(base)), emit, pool_bound=True)
 
 
 @dataclass(slots=True)
@@ -186,7 +182,8 @@ class _Listed:
     def _with_note(self, row: list[str]) -> list[str]:
         name, creation, used, role, outcome = row
         note = self._noted.get(name.partition("@")[2].lower(), {})
-        return [name, creation, used, note.get("checkpoint", role), note.get("outcome", outcome)]
+        own = {"checkpoint": role, "outcome": outcome}
+        return [name, creation, used, *(note.get(key, "-") if said in NOTHING else said for key, said in own.items())]
 
     def take(self, rows: Iterator[list[str]]) -> None:
         """Rows of ``_COLUMNS``, of volumes and snapshots."""
@@ -214,7 +211,7 @@ class _Listed:
         for line in split(text):
             row = line.split("\t")
             if len(row) == len(_COLUMNS):
-                yield row
+                yield self._with_note(row) if self._noted else row
             elif len(row) == 3 and row[1].startswith("written@"):
                 self.written[row[0], row[1][8:]] = row[2]
             elif len(row) == 2 and row[0] == "failed":

@@ -15,7 +15,7 @@ from remote.errors import InvalidValue
 from remote.script import Query, Step
 from storage import zvol
 from storage.names import property_value, shown
-from storage.notes import ON_SNAPSHOTS, Notes
+from storage.notes import Notes, questions
 from storage.snapshots import Family, Snapshot
 from storage.zvol import PREFIX
 
@@ -145,10 +145,10 @@ def _disk(dataset: str) -> str:
     return dataset.rpartition("/")[2]
 
 
-def family(below: str, notes: Notes = ON_SNAPSHOTS) -> tuple[Query[str], ...]:
-    """All that is asked of a guest's dataset, or of a place for several, in two questions; for ``notes.read``."""
+def family(base: str, below: str) -> tuple[Query[str], Query[str], Query[str]]:
+    """All that is asked of a guest's dataset, or of a place for several, below ``base``; for ``notes.read``."""
     ours = (zvol.STATE, zvol.GUEST, zvol.GUID, KEPT_FOR, REHEARSAL, zvol.THICK, *JOURNAL, *OURS)
-    return notes.questions(below, ours)
+    return questions(base, below, ours)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def all_quiet(parent: str) -> Step:
     )
 
 
-def take(parents: Sequence[str], snapshot: str, note: Note, *, notes: Notes = ON_SNAPSHOTS) -> tuple[Step, ...]:
+def take(parents: Sequence[str], snapshot: str, note: Note, *, notes: Notes) -> tuple[Step, ...]:
     """One atomic snapshot of all below the parents, and the hold on it."""
     noted = note.properties()
     names = tuple(f"{parent}@{snapshot}" for parent in parents)
@@ -260,12 +260,12 @@ def record(full: str, key: str, value: str) -> Step:
     return Step(("zfs", "set", f"{key}={property_value(key.removeprefix(PREFIX), value)}", full))
 
 
-def set_on_all(parent: str, snapshot: str, key: str, value: str, *, notes: Notes = ON_SNAPSHOTS) -> Step:
+def set_on_all(parent: str, snapshot: str, key: str, value: str, *, notes: Notes) -> Step:
     """Record something of a whole checkpoint. Raises InvalidValue."""
     return notes.change(parent, snapshot, key, property_value(key, value))
 
 
-def set_outcome(parent: str, snapshot: str, outcome: str, *, notes: Notes = ON_SNAPSHOTS) -> Step:
+def set_outcome(parent: str, snapshot: str, outcome: str, *, notes: Notes) -> Step:
     """Record how it went. Raises InvalidValue."""
     return set_on_all(parent, snapshot, OUTCOME, outcome, notes=notes)
 

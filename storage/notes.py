@@ -1,5 +1,6 @@
 """Where what is known of a checkpoint is kept: on its snapshots, or, where these have no properties of their own
-(before b96), apart from them, by the checkpoint's name. Pure.
+(before b96), apart from them, by the checkpoint's name. Both are read wherever they are, for a node's release may have
+been another when a checkpoint was taken. Pure.
 
 Apart is one dataset beside the guests', org.xvmstore:note.CHECKPOINT.KEY = VALUE: no read-modify-write, and nothing to
 move when disks change places or names. Not the base dataset itself: all below it would inherit every note, and ZFS
@@ -44,12 +45,6 @@ class Notes(Protocol):
     def sweep(self, parent: str) -> tuple[Step, ...]:
         """Forget what is noted of a guest's checkpoints that are no more. Under its lock; does not fail."""
 
-    def questions(self, below: str, properties: Sequence[str]) -> tuple[Query[str], ...]:
-        """All about a dataset, those below it and their snapshots; for ``read``."""
-
-    def read(self, text: str, more: str) -> Family:
-        """The answers."""
-
 
 # Every snapshot of the checkpoint has it, since a guest's own dataset is not a disk and disks may go.
 _EACH = """\
@@ -88,16 +83,6 @@ class OnSnapshots:
         """Nothing is left."""
         return ()
 
-    def questions(self, below: str, properties: Sequence[str]) -> tuple[Query[str], ...]:
-        """Notes are among the properties."""
-        return snapshots.family(below, properties)
-
-    def read(self, text: str, more: str) -> Family:
-        """As it is."""
-        return snapshots.read_family(text, more)
-
-
-ON_SNAPSHOTS = OnSnapshots()
 
 _SET = """\
 notes=$1
@@ -167,12 +152,6 @@ class Apart:
         """The dataset."""
         return f"{self.base}/{_PLACE}"
 
-    @property
-    def query(self) -> Query[str]:
-        """All notes, for ``parse``; none where no checkpoint was ever taken."""
-        argv = ("zfs", "get", "-H", "-s", "local", "-o", "property,value", "all", self.place)
-        return Query(argv, str, absent=(zvol.NO_DATASET,))
-
     def options(self, noted: Pairs) -> tuple[str, ...]:  # noqa: ARG002
         """There are no options."""
         return ()
@@ -195,19 +174,6 @@ class Apart:
         """Only what this guest's lock protects: of another's checkpoint the snapshot may be about to be taken."""
         guest = parent.rpartition("/")[2]
         return (Step(("sh", "-c", _SWEEP, "sweep-notes", self.place, self.base, guest)),)
-
-    def questions(self, below: str, properties: Sequence[str]) -> tuple[Query[str], ...]:
-        """A release that keeps them apart knows none of the properties of the usual second question."""
-        return snapshots.family(below, properties)[0], self.query
-
-    def read(self, text: str, more: str) -> Family:
-        """Every snapshot with what is noted of its name."""
-        family, notes = snapshots.read_family(text), parse(more)
-        noted = {
-            dataset: tuple(replace(one, ours={**one.ours, **notes.get(one.name.lower(), {})}) for one in own)
-            for dataset, own in family.snapshots.items()
-        }
-        return replace(family, snapshots=noted)
 
 
 def _property(snapshot: str, key: str) -> str:
@@ -233,5 +199,27 @@ def parse(text: str) -> Mapping[str, Mapping[str, str]]:
 
 
 def kept(base: str, *, on_snapshots: bool) -> Notes:
-    """Where they are kept of the guests below ``base``."""
-    return ON_SNAPSHOTS if on_snapshots else Apart(base)
+    """Where they are kept from now on of the guests below ``base``."""
+    return OnSnapshots() if on_snapshots else Apart(base)
+
+
+def kept_apart(base: str) -> Query[str]:
+    """All that is noted apart, for ``parse``; nothing where no checkpoint was ever taken so."""
+    argv = ("zfs", "get", "-H", "-s", "local", "-o", "property,value", "all", Apart(base).place)
+    return Query(argv, str, absent=(zvol.NO_DATASET,))
+
+
+def questions(base: str, below: str, properties: Sequence[str]) -> tuple[Query[str], Query[str], Query[str]]:
+    """All about a dataset, those below it, their snapshots, and what is noted of these; for ``read``."""
+    own, newer = snapshots.family(below, properties)
+    return own, newer, kept_apart(base)
+
+
+def read(text: str, newer: str, apart: str) -> Family:
+    """The answers of ``questions``. What a snapshot has itself is the younger one."""
+    family, notes = snapshots.read_family(text, newer), parse(apart)
+    noted = {
+        dataset: tuple(replace(one, ours={**notes.get(one.name.lower(), {}), **one.ours}) for one in own)
+        for dataset, own in family.snapshots.items()
+    }
+    return replace(family, snapshots=noted)

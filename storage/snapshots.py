@@ -88,7 +88,7 @@ class Family:
 _COLUMNS = "name,property,value,source"
 
 
-def family(below: str, properties: Sequence[str]) -> tuple[Query[str], ...]:
+def family(below: str, properties: Sequence[str]) -> tuple[Query[str], Query[str]]:
     """Everything about a dataset, all below it and their snapshots; none of it need be there. For ``read_family``.
 
     Two questions, since the second is of properties that old releases do not know.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from remote.errors import InUse, NotFound, Refused, StepFailed
 from remote.host import Outcome
 from remote.script import Step
-from storage import checkpoints, retention, rollback, zvol
+from storage import checkpoints, notes, retention, rollback, zvol
 from storage.checkpoints import Checkpoint, Note
 from storage.names import human
 from storage.retention import Candidate, Decision, Policy
@@ -68,12 +68,12 @@ def create(node: StorageNode, guests: Sequence[str], note: Note) -> Taken:
 
 def carry_out(node: StorageNode, guests: Sequence[str], snapshot: str, plan: Plan) -> Taken:
     """Take a checkpoint as planned, and read it back in the same trip."""
-    asked = [query for guest in guests for query in checkpoints.family(node.parent(guest), node.notes)]
+    asked = [query for guest in guests for query in node.family(node.parent(guest))]
     outcome = node.run(plan, then=asked)
     _raise_failure(node, guests, plan, outcome)
     cost = checkpoints.read_cost(outcome.steps[plan.roles.index("space")].stdout)
-    texts = [one.get() for one in outcome.answers]
-    families = [node.notes.read(*texts[2 * i : 2 * i + 2]) for i in range(len(guests))]
+    texts = iter([one.get() for one in outcome.answers])
+    families = [notes.read(*three) for three in zip(texts, texts, texts, strict=True)]
     found = tuple(_taken(node, guest, family, snapshot) for guest, family in zip(guests, families, strict=True))
     return Taken(snapshot, found, cost.cost if cost else 0, cost.available if cost else 0)
 
@@ -135,8 +135,7 @@ def _no_room(node: StorageNode, listed: str, cost: checkpoints.Cost) -> str:
 def listed(node: StorageNode) -> tuple[Checkpoint, ...]:
     """Every checkpoint of every guest, by guest, oldest first; what rollbacks put aside is seen guest by guest."""
     base = node.settings.base
-    texts = [one.get() for one in node.ask(checkpoints.family(base, node.notes))]
-    family = node.notes.read(*texts)
+    family = notes.read(*(one.get() for one in node.ask(node.family(base))))
     parents = sorted({one.rpartition("/")[0] for one, kind in family.kinds.items() if kind == "volume"})
     guests = [(one.removeprefix(f"{base}/"), one) for one in parents]
     whole = [(guest, parent) for guest, parent in guests if "/" not in guest and ":" not in guest]
@@ -156,12 +155,12 @@ def plan_note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> 
 def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Checkpoint:
     """Record how what came after a checkpoint ended. Raises NotFound."""
     plan = plan_note(node, guest, snapshot, outcome=outcome)
-    done = node.run(plan, then=checkpoints.family(node.parent(guest), node.notes))
+    done = node.run(plan, then=node.family(node.parent(guest)))
     failure = plan.failure(done)
     if isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr:
         raise NotFound(f"{node.name}: {guest} has no checkpoint {snapshot}") from failure
     plan.must(done)
-    family = node.notes.read(*(one.get() for one in done.answers))
+    family = notes.read(*(one.get() for one in done.answers))
     return _taken(node, guest, family, snapshot)
 
 

@@ -87,7 +87,7 @@ def _asked(config: Config, one: StorageNode) -> tuple[tuple[Collector, ...], tup
         latency.latency(),
         volumes.volumes(node.base, exact=exact, space_used_by=one.vintage.space_used_by, keep=keep),
     )
-    slow = (snapshots.snapshots(node.base, exact=exact, keep=keep, on_snapshots=one.vintage.snapshot_properties),)
+    slow = (snapshots.snapshots(node.base, exact=exact, keep=keep),)
     backend, _ = one.written
     if backend == "lio":
         quick: Sequence[Collector] = (

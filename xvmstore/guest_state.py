@@ -8,7 +8,7 @@ from iscsi.backend import Everything, Export
 from remote.errors import InUse, NotFound, Refused
 from remote.host import Answer
 from remote.script import Query
-from storage import checkpoints, rollback, snapshots, zvol
+from storage import checkpoints, notes, rollback, snapshots, zvol
 from storage.checkpoints import Checkpoint, Journal
 from storage.names import VolumeName
 from storage.snapshots import Family
@@ -140,8 +140,8 @@ def questions(node: StorageNode, guest: str) -> tuple[Query[Any], ...]:
     return (
         *inspection.list_questions(node, parent),
         zvol.zvols(kept),
-        *checkpoints.family(parent, node.notes),
-        *checkpoints.family(kept, node.notes),
+        *node.family(parent),
+        *node.family(kept),
         snapshots.origins(pool),
         rollback.programs(pool),
     )
@@ -158,14 +158,14 @@ def look(node: StorageNode, guest: str) -> GuestState:
 def answer(node: StorageNode, guest: str, answers: Sequence[Answer[Any]]) -> GuestState:
     """In the order of ``questions``. Raises what a question ran into."""
     parent = node.parent(guest)
-    *exports, aside, own, own_newer, kept, kept_newer, origins, programs = answers
+    *exports, aside, own, own_newer, own_notes, kept, kept_newer, kept_notes, origins, programs = answers
     everything = node.backend.read_all([part.get() for part in exports[1:]])
     state = GuestState(
         guest=guest,
         parent=parent,
         disks=(),
-        family=node.notes.read(own.get(), own_newer.get()),
-        aside=node.notes.read(kept.get(), kept_newer.get()),
+        family=notes.read(own.get(), own_newer.get(), own_notes.get()),
+        aside=notes.read(kept.get(), kept_newer.get(), kept_notes.get()),
         shelved={one.dataset: identity(node, one.ours.get("guid"), one.ours.get("target")) for one in aside.get()},
         origins=origins.get(),
         programs=programs.get(),

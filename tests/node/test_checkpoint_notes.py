@@ -7,7 +7,7 @@ import pytest
 
 from remote.errors import XvmError
 from tests.contract.checkpoints import DISKS, listed, made, read, take, write
-from tests.node.live import LiveNode
+from tests.node.live import LiveNode, upgraded
 from tests.node.test_faults import FAULTS
 from xvmstore import Site
 
@@ -73,6 +73,23 @@ def test_back_and_forth(b85: LiveNode, guest: str) -> None:
     assert {first.lower()} == noted(b85, guest)
     assert 0 == b85.xvm("checkpoint", "destroy", guest, first).exit
     assert set() == noted(b85, guest)
+
+
+def test_another_release_knows_them(fresh: Callable[[str], LiveNode], guest: str) -> None:
+    """What was taken before the node's upgrade is there after it, and what is noted from then on with it."""
+    node = fresh("b85")
+    made(node, guest)
+    name = take(node, guest, "--reason", "before")
+    newer = upgraded(node, "illumos")
+    try:
+        (found,) = listed(newer, guest)["checkpoints"]
+        assert (name, "before", sorted(DISKS)) == (found["name"], found["reason"], found["disks"])
+        assert 0 == newer.xvm("checkpoint", "note", guest, name, "--outcome", "done").exit
+        assert {name: "done"} == outcomes(newer, guest)
+        assert 0 == newer.xvm("checkpoint", "destroy", guest, name).exit
+        assert {} == outcomes(newer, guest)
+    finally:
+        newer.stop()
 
 
 def test_a_disk_takes_its_checkpoints_along(b85: LiveNode, guest: str) -> None:

@@ -18,9 +18,9 @@ from iscsi import probe, quarantine
 from remote.errors import QueryFailed, StepFailed
 from remote.host import guest_lock
 from remote.script import Query, Step
-from storage import checkpoints, local, pool, rollback, snapshots, zvol
+from storage import checkpoints, local, notes, pool, rollback, snapshots, zvol
 from storage.checkpoints import Note
-from storage.notes import Apart
+from storage.notes import Apart, OnSnapshots
 from storage.snapshots import Family
 from storage.vintage import VINTAGES
 from tests.embedded.replay import Case, cases
@@ -64,8 +64,7 @@ def _guest(old: OldZfs, guest: str = "web1", *disks: str) -> str:
 
 
 def _family(old: OldZfs, below: str) -> Family:
-    known, newer = old.host.ask(checkpoints.family(below))
-    return snapshots.read_family(known.get(), newer.get())
+    return notes.read(*(answer.get() for answer in old.host.ask(checkpoints.family(BASE, below))))
 
 
 def _fails(old: OldZfs, *steps: Step) -> str:
@@ -200,7 +199,8 @@ def test_a_checkpoint(old: OldZfs) -> None:
     parent = _guest(old, "web1", "root", "data")
     note = Note(role="pre", reason="it's a \\b", by="me@here")
     steps = (checkpoints.affordable("tank", [parent], keep_free=10), checkpoints.all_quiet(parent),
-             *checkpoints.take([parent], "xvm-1", note), checkpoints.set_outcome(parent, "xvm-1", "done"))  # fmt: skip
+             *checkpoints.take([parent], "xvm-1", note, notes=OnSnapshots()),
+             checkpoints.set_outcome(parent, "xvm-1", "done", notes=OnSnapshots()))  # fmt: skip
     ended = old.host.run(steps, lock=guest_lock("web1")).must()
 
     cost = checkpoints.read_cost(ended.steps[0].stdout)
@@ -222,7 +222,7 @@ def test_a_checkpoint(old: OldZfs) -> None:
 def test_a_checkpoint_is_refused(old: OldZfs) -> None:
     """A name that is taken, a pool too full, a disk half destroyed; each says so, and nothing is held or destroyed."""
     parent = _guest(old, "web1", "root")
-    old.host.run(checkpoints.take([parent], "one", Note())).must()
+    old.host.run(checkpoints.take([parent], "one", Note(), notes=OnSnapshots())).must()
 
     assert "dataset already exists" in _fails(old, Step(("zfs", "snapshot", "-r", f"{parent}@one")))
     assert "cost 0 available" in _fails(old, checkpoints.affordable("tank", [parent], keep_free=99.9))
@@ -233,21 +233,21 @@ def test_a_checkpoint_is_refused(old: OldZfs) -> None:
 def test_no_checkpoint_of_several(old: OldZfs) -> None:
     """This zfs takes one name a command; what is refused leaves nothing."""
     parents = [_guest(old, guest, "root") for guest in ("web1", "web2")]
-    assert "too many arguments" in _fails(old, *checkpoints.take(parents, "one", Note()))
+    assert "too many arguments" in _fails(old, *checkpoints.take(parents, "one", Note(), notes=OnSnapshots()))
 
 
 def test_taken_back(old: OldZfs) -> None:
     """When what comes after it fails, the checkpoint goes with its holds."""
     parent = _guest(old, "web1", "root")
     assert "does not exist" in _fails(
-        old, *checkpoints.take([parent], "one", Note()), checkpoints.hold(f"{parent}@none")
+        old, *checkpoints.take([parent], "one", Note(), notes=OnSnapshots()), checkpoints.hold(f"{parent}@none")
     )
 
 
 def test_held_by_others(old: OldZfs) -> None:
     """It is counted; the checkpoint is not destroyed, and ours is held again."""
     parent = _guest(old, "web1", "root")
-    old.host.run(checkpoints.take([parent], "one", Note())).must()
+    old.host.run(checkpoints.take([parent], "one", Note(), notes=OnSnapshots())).must()
     old.did(f"zfs hold keep {parent}/root@one")
     found = _family(old, f"{parent}/root").find(f"{parent}/root", "one")
     assert found is not None
@@ -262,7 +262,7 @@ def test_who_holds_cannot_be_told(old: OldZfs) -> None:
     held, release = checkpoints.held_by_us_alone(parent), checkpoints.release_below(parent)
     old.did(f"zfs snapshot {parent}@free")
     old.host.run((held, release)).must()
-    old.host.run(checkpoints.take([parent], "one", Note())).must()
+    old.host.run(checkpoints.take([parent], "one", Note(), notes=OnSnapshots())).must()
 
     for steps in ((held,), (release,), checkpoints.destroy_if_bare(parent)):
         assert "pyzfs.py not found" in _fails(old, *steps)
@@ -288,7 +288,7 @@ def test_notes_apart(old: OldZfs) -> None:
     old.host.run(steps).must()
 
     def found() -> dict[str, str]:
-        family = apart.read(*(answer.get() for answer in old.host.ask(apart.questions(BASE, ()))))
+        family = notes.read(*(answer.get() for answer in old.host.ask(notes.questions(BASE, BASE, ()))))
         one = family.find(f"{parent}/root", tag)
         return dict(one.ours) if one else {}
 

@@ -8,13 +8,13 @@ from remote.errors import InvalidValue
 from remote.script import Step
 from storage import checkpoints, notes
 from storage.checkpoints import CONSISTENCY, OUTCOME, Note
-from storage.notes import ON_SNAPSHOTS, Apart
+from storage.notes import Apart, OnSnapshots
 from tests.storage.test_checkpoints import FS, PARENT, SNAP, VOL, _rows
 from tests.storage.test_rollback import run
 
 BASE = "tank/xvm"
 PLACE = f"{BASE}/xvmstore:notes"
-APART = Apart(BASE)
+APART, ON_SNAPSHOTS = Apart(BASE), OnSnapshots()
 TAG = "xvm-20080512T130501Z-7F3a"
 OF_TAG = f"org.xvmstore:note.{TAG.lower()}"
 OTHER = "org.xvmstore:note.xvm-20080513t000000z-0000"
@@ -29,15 +29,15 @@ def words(step: Step) -> list[str]:
 def test_usually_they_are_on_the_snapshots() -> None:
     """In the very command that takes it, with nothing before and nothing to sweep."""
     assert ON_SNAPSHOTS == notes.kept(BASE, on_snapshots=True)
-    taken, hold = checkpoints.take([PARENT], TAG, Note(reason="why not"))
+    taken, hold = checkpoints.take([PARENT], TAG, Note(reason="why not"), notes=ON_SNAPSHOTS)
     assert [
         *("zfs", "snapshot", "-r", "-o", "org.xvmstore:checkpoint=manual", "-o", "org.xvmstore:reason=why not"),
         *("-o", "org.xvmstore:consistency=crash", f"{PARENT}@{TAG}"),
     ] == words(taken)
     assert "hold" in words(hold)
-    assert ["set-on-each", PARENT, TAG, f"{OUTCOME}=done"] == words(checkpoints.set_outcome(PARENT, TAG, "done"))
+    ended = checkpoints.set_outcome(PARENT, TAG, "done", notes=ON_SNAPSHOTS)
+    assert ["set-on-each", PARENT, TAG, f"{OUTCOME}=done"] == words(ended)
     assert () == ON_SNAPSHOTS.sweep(PARENT)
-    assert "userrefs" in str(checkpoints.family(PARENT)[1].argv)
 
 
 def test_apart_they_come_first() -> None:
@@ -86,17 +86,26 @@ def test_they_are_read_with_the_snapshots() -> None:
     told = "mountpoint\tnone\ncanmount\toff\n"
     told += f"{OF_TAG}.checkpoint\tpre\n{OF_TAG}.guest\tweb1\n{OF_TAG}.by\tme@here\n{OF_TAG}.reason\ta b\n"
     told += f"{OF_TAG}.outcome\trolled back\n{OTHER}.checkpoint\tmanual\n{OTHER}.guest\tweb2\n"
-    (found,) = checkpoints.of_guest(APART.read(text, told), "web1", PARENT)
+    (found,) = checkpoints.of_guest(notes.read(text, "", told), "web1", PARENT)
     assert (TAG, ("a", "b"), "rolled back", None) == (found.name, found.disks, found.outcome, found.held)
     assert Note("pre", "a b", "me@here") == found.note
-    assert () == checkpoints.of_guest(APART.read(text, ""), "web1", PARENT)
+    assert () == checkpoints.of_guest(notes.read(text, "", ""), "web1", PARENT)
 
 
-def test_the_second_question() -> None:
-    """Where nothing was ever noted there is no such dataset; that is no failure."""
-    first, second = checkpoints.family(PARENT, APART)
-    assert checkpoints.family(PARENT)[0] == first
-    assert ("get", PLACE, ("dataset does not exist",)) == (second.argv[1], second.argv[-1], second.absent)
+def test_what_a_snapshot_says_itself_is_younger() -> None:
+    """A release that can have properties there notes there what comes later of an older release's checkpoint."""
+    text = _rows(_={**FS}, _a=VOL)
+    own = {**SNAP, "org.xvmstore:outcome": "rolled back"}
+    text += "".join(f"{PARENT}/a@{TAG}\t{key}\t{value}\tlocal\n" for key, value in own.items())
+    told = f"{OF_TAG}.checkpoint\tpre\n{OF_TAG}.outcome\tdone\n"
+    (found,) = checkpoints.of_guest(notes.read(text, "", told), "web1", PARENT)
+    assert ("pre", "rolled back") == (found.note.role, found.outcome)
+
+
+def test_the_third_question() -> None:
+    """Where nothing was ever noted apart there is no such dataset; that is no failure."""
+    *_, third = checkpoints.family(BASE, PARENT)
+    assert ("get", PLACE, ("dataset does not exist",)) == (third.argv[1], third.argv[-1], third.absent)
 
 
 LISTED = f'"list -H -o name -t snapshot -r {PARENT}") printf "{PARENT}@{TAG}\\n{PARENT}/a@{TAG}-2\\n" ;;\n'
