@@ -188,9 +188,10 @@ _GROUPS = frozenset({"target_group", "portal_group"})
 STMFADM_COMSTAR = Comstar(
     STMFADM, Traits(("target-per-volume", "shared-target"), names.LARGEST_LUN, _GROUPS, adopts=True)
 )
-# Before b118 a target group could only be changed while all of STMF was offline; before b116 an LU's metadata took the
-# first 64 KiB.
+# Before b116 an LU's metadata took so many bytes at the front of a zvol, and of a file to this day (sbd_lu.c).
+SBD_HEAD = 65536
+# Before b118 a target group could only be changed while all of STMF was offline.
 SBDADM_COMSTAR = Comstar(
     SBDADM,
-    Traits(("shared-target",), names.LARGEST_LUN, _GROUPS, head=65536, guid="its", keeps_views=False),
+    Traits(("shared-target",), names.LARGEST_LUN, _GROUPS, head=SBD_HEAD, guid="its", keeps_views=False),
 )

@@ -146,6 +146,27 @@ put_back() {
 }
 """
 
+# Who may log in while a resize has the target away: portal groups / local initiators. `org.xvmstore:exported-as` is for
+# the program that comes after this one, and says what was so when it was written.
+_RIGHTS = r"""
+recorded() {
+    rights=`$z get -H -o value,source org.xvmstore:acl "$dataset"` || exit
+    rights=`echo "$rights" | sed -n 's/	[lr].*//p'`
+}
+record() { $z set "org.xvmstore:acl=$rights" "$dataset" || exit; }
+readmit() {
+    option=-p
+    for one in $rights; do
+        case $one in
+        /) option=-l ;;
+        *) $t modify target $option "$one" "$unit" || exit ;;
+        esac
+    done
+    $z inherit org.xvmstore:acl "$dataset" || exit
+}
+outdated() { $z inherit org.xvmstore:exported-as "$dataset" || exit; }
+"""
+
 # With iSNS the daemon asks that server whom to let in, and heeds no ACL (check_access).
 _MADE = r"""
 heeded() {
@@ -173,12 +194,15 @@ make() {
 }
 """
 
+# Where a resize was cut off, those it had let in are let in again.
 _MAKE = r"""
 heeded
 find
 recall
+recorded
+outdated
 make
-$z inherit org.xvmstore:acl "$dataset"
+[ -z "$rights" ] || readmit
 """
 
 _SUSPEND = r"""
@@ -198,6 +222,7 @@ fi
 _WITHDRAW = r"""
 forever=$3
 $z inherit org.xvmstore:acl "$dataset" || exit
+[ -n "$forever" ] || outdated
 find
 [ -n "$there" ] || exit 0
 look
@@ -214,6 +239,17 @@ IFS=$was
 
 _WITHDRAW_FROM = r"""
 dom0=$3 initiator=$4
+recorded
+outdated
+if [ -n "$rights" ]; then
+    was_so=$rights side= rights=
+    for one in $was_so; do
+        [ "$one" = / ] && side=/
+        [ "$side$one" = "/$dom0" ] || rights="$rights $one"
+    done
+    rights=`echo $rights`
+    [ "$rights" = "$was_so" ] || record
+fi
 find
 [ -n "$there" ] || exit 0
 look
@@ -232,15 +268,15 @@ volsize=$3 name=$4
 heeded
 find
 recall
-rights=`$z get -H -o value,source org.xvmstore:acl "$dataset"` || exit
-rights=`echo "$rights" | sed -n 's/	[lr].*//p'`
+recorded
+outdated
 if [ -n "$there" ]; then
     look
     let_nobody_in
     [ "$connected" = 0 ] || die "somebody is logged in to $unit"
     if [ -z "$rights" ]; then
         rights=`echo $tpgts / $acl`
-        $z set "org.xvmstore:acl=$rights" "$dataset" || exit
+        record
     fi
     put_back
     $t delete target -u 0 "$unit" || exit
@@ -254,14 +290,7 @@ size=`$z get -Hp -o value volsize "$dataset"` || failed=1
 if [ -n "$rights" ]; then
     make
     $z set "org.xvmstore:target=$name" "$dataset" || exit
-    option=-p
-    for one in $rights; do
-        case $one in
-        /) option=-l ;;
-        *) $t modify target $option "$one" "$unit" || exit ;;
-        esac
-    done
-    $z inherit org.xvmstore:acl "$dataset" || exit
+    readmit
 fi
 echo "name $name"
 exit $failed
@@ -358,7 +387,7 @@ def check(unit: Word, dataset: str) -> Argv:
 
 def make(unit: Word, dataset: str) -> Argv:
     """A target on a zvol that lets nobody in; one that is there stays as it is."""
-    return _program(_HEAD + _SECTOR + _MADE + _MAKE, "iscsitadm-make", unit, dataset)
+    return _program(_HEAD + _SECTOR + _RIGHTS + _MADE + _MAKE, "iscsitadm-make", unit, dataset)
 
 
 def suspend(unit: Word, dataset: str) -> Argv:
@@ -368,18 +397,18 @@ def suspend(unit: Word, dataset: str) -> Argv:
 
 def withdraw(unit: Word, dataset: str, *, forever: bool) -> Argv:
     """Let nobody in any more; ``forever``, or if somebody does not leave, the target is deleted."""
-    return _program(_HEAD + _WITHDRAW, "iscsitadm-withdraw", unit, dataset, "forever" if forever else "")
+    return _program(_HEAD + _RIGHTS + _WITHDRAW, "iscsitadm-withdraw", unit, dataset, "forever" if forever else "")
 
 
 def withdraw_from(unit: Word, dataset: str, local: str, initiator: str) -> Argv:
     """Do not let one initiator in any more."""
-    return _program(_HEAD + _WITHDRAW_FROM, "iscsitadm-withdraw-from", unit, dataset, local, initiator)
+    return _program(_HEAD + _RIGHTS + _WITHDRAW_FROM, "iscsitadm-withdraw-from", unit, dataset, local, initiator)
 
 
 def resize(unit: Word, dataset: str, volsize: str, target: Word) -> Argv:
     """The zvol's size, and a new target where there was one; prints ``name IQN``, or what is recorded as its name."""
     words = (unit, dataset, volsize, target)
-    return _program(_HEAD + _SECTOR + _MADE + _RESIZE, "iscsitadm-resize", *words)
+    return _program(_HEAD + _SECTOR + _RIGHTS + _MADE + _RESIZE, "iscsitadm-resize", *words)
 
 
 def listen(unit: Word, dataset: str, portal_group: str) -> Argv:

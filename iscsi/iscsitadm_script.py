@@ -4,7 +4,7 @@ A daemon picks names and GUIDs by itself and tells no secret, so these stand the
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from iscsi.solaris import ISCSITGT
 from remote.errors import UnexpectedOutput
 from remote.script import Query
 
-# Any call of iscsitadm starts the daemon, which takes COMSTAR's port: it is only asked where it runs already.
+# Any call of iscsitadm starts the daemon, which takes COMSTAR's port: where that is there, it is only asked if it runs.
 _WHERE_IT_RUNS = f"""\
-case `svcs -H -o state {ISCSITGT} 2>/dev/null` in online*) ;; *) exit 0 ;; esac
+case `svcs -H -o state {ISCSITGT} 2>/dev/null` in online*) ;; *) echo off; exit 0 ;; esac
 exec $xvm_become iscsitadm "$@"
 """
 _SECTOR = 512
@@ -25,11 +25,14 @@ _SECTOR = 512
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """All that a node exports without COMSTAR. ``shared`` are the zvols that ZFS exports by itself.
+    """All that a node exports without COMSTAR.
 
-    ``sizes`` are those of all zvols, in bytes, by dataset.
+    asked   the daemon was: what is no target of its is exported to nobody
+    shared  the zvols that ZFS exports by itself
+    sizes   of all zvols, in bytes, by dataset
     """
 
+    asked: bool
     targets: tuple[Served, ...]
     initiators: tuple[LocalInitiator, ...]
     portal_groups: tuple[PortalGroup, ...]
@@ -41,28 +44,32 @@ class Legacy:
         return bool(self.targets or self.initiators or self.portal_groups or self.shared)
 
 
-def questions(pool: str) -> tuple[Query[Any], ...]:
-    """All of it; nothing where no such daemon runs, or ZFS knows no ``shareiscsi``."""
+def questions(*, start: bool) -> tuple[Query[Any], ...]:
+    """All of it, in all pools, also of a ZFS that knows no ``shareiscsi``. ``start``: of a daemon that is off, too."""
     return (
-        Query(_ask("target"), iscsitadm_rows.parse_targets),
-        Query(_ask("initiator"), iscsitadm_rows.parse_initiators),
-        Query(_ask("tpgt"), iscsitadm_rows.parse_portal_groups),
+        _ask("target", iscsitadm_rows.parse_targets, start=start),
+        _ask("initiator", iscsitadm_rows.parse_initiators, start=start),
+        _ask("tpgt", iscsitadm_rows.parse_portal_groups, start=start),
         Query(
-            ("zfs", "get", "-Hp", "-r", "-o", "name,property,value", "type,volsize,shareiscsi", pool),
+            ("zfs", "get", "-Hp", "-o", "name,property,value", "type,volsize,shareiscsi"),
             _volumes,
             absent=("invalid property", "bad property list"),
         ),
     )
 
 
-def _ask(what: str) -> tuple[str, ...]:
-    return ("sh", "-c", _WHERE_IT_RUNS, "where-it-runs", "list", what, "-v")
+def _ask(what: str, parse: Callable[[str], Any], *, start: bool) -> Query[Any]:
+    words = ("list", what, "-v")
+    if start:
+        return Query(("iscsitadm", *words), parse)
+    asked = ("sh", "-c", _WHERE_IT_RUNS, "where-it-runs", *words)
+    return Query(asked, lambda text: None if text == "off\n" else parse(text))
 
 
 def read(answers: Sequence[Any]) -> Legacy:
     """In the order of ``questions``."""
     targets, initiators, portal_groups, (sizes, shared) = answers
-    return Legacy(targets, initiators, portal_groups, shared, sizes)
+    return Legacy(targets is not None, targets or (), initiators or (), portal_groups or (), shared, sizes)
 
 
 def _volumes(text: str) -> tuple[dict[str, int], dict[str, str]]:

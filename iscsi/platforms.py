@@ -95,6 +95,13 @@ RELEASES = (
 )
 
 
+# By build: why no zvol of anybody else's is exported there.
+ZVOL_HEADS = {
+    "snv_115": "COMSTAR of b115 makes LUs by stmfadm and still keeps their metadata in the first 64 KiB of a zvol, "
+    "where guests have data (b116 does not): use another build"
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rights:
     """How the user who logs in may do our work."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from iscsi.platforms import PROFILES, PROGRAMS, RELEASES, RIGHTS, Become
+from iscsi.platforms import PROFILES, PROGRAMS, RELEASES, RIGHTS, ZVOL_HEADS, Become
 from iscsi.solaris import ISCSI_TARGET, ISCSITGT, STMF, service_states
 from remote.errors import Refused, UnexpectedOutput
 from remote.script import Argv
@@ -235,6 +235,8 @@ def decide(facts: Facts, *, node: str) -> Capabilities:
     program = next((one for one in PROGRAMS if _fits(_seen(facts), one.signs)), None)
     if program is None:
         raise Refused(f"{node}: {_unknown(facts)}; or set backend and release in [nodes.{node}]")
+    if program.backend == "comstar" and _build(facts.system) in ZVOL_HEADS:
+        raise Refused(f"{node}: {ZVOL_HEADS[_build(facts.system)]}")
     shares = "yes" if "shareiscsi" in facts.zfs else "no"
     release = next(one for one in RELEASES if _fits((program.backend, facts.creates, shares), one.signs))
     return Capabilities(

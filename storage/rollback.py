@@ -115,14 +115,24 @@ def clone_parent(
 
 
 def copy(
-    parent: str, snapshot: str, to: str, *, mark: str, disks: Sequence[str], there: bool, at_once: bool = True
+    parent: str,
+    snapshot: str,
+    to: str,
+    *,
+    mark: str,
+    disks: Sequence[str],
+    there: bool,
+    at_once: bool = True,
+    unshared: Sequence[tuple[str, str]] = (),
 ) -> tuple[Step, ...]:
     """Clone a guest's dataset and these disks as of a snapshot; the clones get the properties that the disks have now.
 
-    Without space set aside for them, which comes when they take the disks' place.
+    Without space set aside for them, which comes when they take the disks' place. ``unshared``: by what the clones are
+    exported to nobody until then.
     """
+    marks = [(KEPT_FOR, mark), *unshared]
     return (
-        clone_parent(parent, snapshot, to, marks=[(KEPT_FOR, mark)], there=there, at_once=at_once),
+        clone_parent(parent, snapshot, to, marks=marks, there=there, at_once=at_once),
         *(clone(f"{parent}/{disk}@{snapshot}", f"{to}/{disk}", ()) for disk in disks),
         *(same_properties(f"{parent}/{disk}", f"{to}/{disk}") for disk in disks),
     )

@@ -109,8 +109,9 @@ def read_family(text: str, newer: str = "") -> Family:
     tank/xvm/web1/root@xvm-20261124T130501Z-7f3a	org.xvmstore:reason	apt	local
     """
     rows = zvol.rows(text)
+    # What came between the two questions is as if it had come after both.
     for key, values in zvol.rows(newer).items():
-        rows.setdefault(key, {}).update(values)
+        rows.get(key, {}).update(values)
     kinds, volsizes, written, ours = {}, {}, {}, {}
     snapshots: dict[str, list[Snapshot]] = {}
     for full, row in rows.items():

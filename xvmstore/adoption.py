@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from iscsi import names as iscsi_names
 from iscsi.backend import Everything
+from iscsi.comstar import SBD_HEAD
 from iscsi.model import LogicalUnit, View
 from remote.errors import InUse, NotFound, Refused
 from remote.host import user_name
@@ -72,11 +73,10 @@ def _dataset_of(node: StorageNode, guid: str, everything: Everything) -> str:
         )
     prefix = node.backend.device("")
     if not unit.path.startswith(prefix):
-        # sbd keeps its metadata in the first 64 KiB of a file (sbd_lu.c).
         raise Refused(
             f"{node.name}: the LU {guid} is on the file {unit.path}, no zvol: make a volume of {unit.size} bytes, "
-            f"delete this LU, and copy its data, which begin after 64 KiB of COMSTAR's own: `dd if={unit.path} "
-            f"of={prefix}... bs=65536 iseek=1`"
+            f"delete this LU, and copy its data, which begin after {SBD_HEAD} bytes of COMSTAR's own: `dd "
+            f"if={unit.path} of={prefix}... bs={SBD_HEAD} iseek=1`"
         )
     return unit.path.removeprefix(prefix)
 
@@ -127,12 +127,12 @@ def adoptable(node: StorageNode, found: Found, name: VolumeName) -> None:
 
 def head(node: StorageNode, found: Found) -> int:
     """Bytes of the zvol that its LU's metadata take: before b116, and for as long as such an LU lives."""
-    unit, old = found.unit, 65536
+    unit = found.unit
     if found.begun:
         return found.zvol.head
     if unit is None or unit.size is None:
         return node.backend.traits.head
-    return old if unit.size == found.zvol.volsize - old else 0
+    return SBD_HEAD if unit.size == found.zvol.volsize - SBD_HEAD else 0
 
 
 def plan_adopt(node: StorageNode, found: Found, name: VolumeName, *, dom0s: Sequence[str]) -> Plan:

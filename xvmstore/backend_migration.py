@@ -13,16 +13,17 @@ from iscsi import iscsitadm_script, names
 from iscsi.backends import BACKENDS
 from iscsi.iscsitadm_rows import Served
 from iscsi.iscsitadm_script import Legacy
+from iscsi.platforms import ZVOL_HEADS
 from iscsi.solaris import ISCSITGT
 from remote.errors import InUse, Refused
 from remote.host import Outcome
-from remote.script import Step
+from remote.script import Query, Step
 from storage import zvol
 from storage.names import VolumeName
 from storage.zvol import PREFIX, Zvol
 from xvmstore import inspection
 from xvmstore.nodes import StorageNode
-from xvmstore.outcomes import Expected, raise_failure
+from xvmstore.outcomes import Expected, raise_failure, unfinished
 from xvmstore.plan import Part, Plan
 from xvmstore.results import Volume
 
@@ -31,7 +32,7 @@ EXPORTED_AS = PREFIX + "exported-as"
 # Where the last sector of a volume is kept while its target is made; see iscsi.iscsitadm_programs.
 _LAST_SECTOR = PREFIX + "last-a"
 # What is done for each volume before anything is changed.
-_CHECKS = frozenset({"identity", "same unit", "in use"})
+_CHECKS = frozenset({"identity", "not destroyed", "same unit", "in use"})
 _OLD = BACKENDS["iscsitadm"]["b85"]
 
 
@@ -62,10 +63,13 @@ class Migration:
 
 
 def look(node: StorageNode, *, dom0s: Sequence[str]) -> Migration:
-    """Ask the node. ``dom0s`` are for volumes of which nobody knows any more who used them."""
+    """Ask the node. ``dom0s`` are for volumes of which nobody knows any more who used them. Raises Refused."""
     base = node.settings.base
     all_zvols = zvol.zvols(base, extra=(EXPORTED_AS, _LAST_SECTOR))
-    first, *rest = node.ask((all_zvols, *iscsitadm_script.questions(base.split("/")[0])))
+    questions = iscsitadm_script.questions(start=node.backend.traits.guid == "later")
+    first, build, *rest = node.ask((all_zvols, Query(("uname", "-v"), str.strip), *questions))
+    if build.get() in ZVOL_HEADS:
+        raise Refused(f"{node.name}: {ZVOL_HEADS[build.get()]}")
     legacy = iscsitadm_script.read([part.get() for part in rest])
     volumes = [one for one in first.get() if "target" in one.ours and not inspection.put_aside(node, one.dataset)]
     by_iqn = {target.iqn: target for target in legacy.targets}
@@ -94,6 +98,8 @@ def _move(node: StorageNode, found: Zvol, target: Served | None, legacy: Legacy,
             f"{node.name}: {name}: its last sector is kept in {_LAST_SECTOR} and waits to be put back, since a change "
             'was cut off: run that, or `xvmstore lun export`, again with backend = "iscsitadm" first'
         )
+    if found.ours.get("state") in {zvol.DESTROYING, zvol.ROLLING_BACK}:
+        raise unfinished(node, name, found.ours["state"])
     known, served = found.ours.get("exported-as"), target is not None
     # From where a GUID is recorded too, a move has begun, and may have been cut off when the ACL was empty already.
     if known is not None and ("guid" in found.ours or not served):
@@ -104,7 +110,7 @@ def _move(node: StorageNode, found: Zvol, target: Served | None, legacy: Legacy,
         path = _OLD.device(found.dataset)
         guid = next((lun.guid for lun in target.luns if lun.path == path), "")
         return Move(name, found.ours["target"], guid, _let_in(node, name, target, legacy), served)
-    return Move(name, found.ours["target"], found.ours.get("guid", ""), tuple(dom0s), served)
+    return Move(name, found.ours["target"], found.ours.get("guid", ""), () if legacy.asked else tuple(dom0s), served)
 
 
 def _let_in(node: StorageNode, name: VolumeName, target: Served, legacy: Legacy) -> tuple[str, ...]:
@@ -146,7 +152,7 @@ def _may_move(node: StorageNode, found: Migration, *, end_others: bool) -> None:
     traits = node.backend.traits
     if traits.guid != "ours" or traits.target != "ours" or node.shared:
         raise Refused(
-            f"{node.name}: volumes of iscsitadm go to COMSTAR of b115 or later, one target a volume, where GUID and "
+            f"{node.name}: volumes of iscsitadm go to COMSTAR of b116 or later, one target a volume, where GUID and "
             f'target stay; not to release {node.release} with layout = "{node.settings.layout}"'
         )
     busy = [f"{one.name}: {login.initiator}" for one in found.others for login in one.sessions]
@@ -168,7 +174,7 @@ def _plan_moving(node: StorageNode, found: Migration) -> Plan:
     old = [one for one in found.moves if one.served]
     doing = Plan.of(
         node.lock(*_guests(found)),
-        *[part for one in old for part in _checks(node, one)],
+        *[part for one in found.moves for part in _checks(node, one)],
         ("write down", [step for one in found.moves for step in _identity(node, one)]),
         *[part for one in old for part in _withdrawn(node, one)],
         ("services", (*_not_shared(found), _stop_daemon(), *node.backend.prepare(node.needs()))),
@@ -184,8 +190,9 @@ def _checks(node: StorageNode, move: Move) -> tuple[Part, ...]:
     export = node.recorded(move.name)
     return (
         ("identity", (node.identity(move.name),)),
-        ("same unit", _OLD.same_unit(export)),
-        ("in use", _OLD.not_in_use(export)),
+        ("not destroyed", (zvol.not_destroying(node.dataset(move.name)),)),
+        ("same unit", _OLD.same_unit(export) if move.served else ()),
+        ("in use", _OLD.not_in_use(export) if move.served else ()),
     )
 
 
@@ -250,8 +257,7 @@ def migrate(node: StorageNode, found: Migration, *, end_others: bool = False) ->
 
 def _whose(found: Migration, doing: Plan, index: int) -> VolumeName:
     """The volume that the check at this place is about: each begins with its identity."""
-    served = [one.name for one in found.moves if one.served]
-    return served[doing.roles[: index + 1].count("identity") - 1]
+    return found.moves[doing.roles[: index + 1].count("identity") - 1].name
 
 
 def _raise_objection(node: StorageNode, name: VolumeName, doing: Plan, outcome: Outcome) -> None:

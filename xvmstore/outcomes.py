@@ -132,7 +132,12 @@ def _held(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError)
 def _half_destroyed(node: StorageNode, name: VolumeName, end: Ended, failure: RemoteError) -> XvmError:
     if end.how != "unmet":
         return failure
-    if zvol.ROLLING_BACK in end.stdout:
+    return unfinished(node, name, end.stdout)
+
+
+def unfinished(node: StorageNode, name: VolumeName, state: str) -> Refused:
+    """A change was cut off, as the volume's state tells: nothing else may be done with the volume before its end."""
+    if zvol.ROLLING_BACK in state:
         return Refused(
             f"{node.name}: a rollback of {name.guest} was cut off: `xvmstore checkpoint list {name.guest}` tells to "
             "what; finish that first (`xvmstore checkpoint rollback`)"

@@ -162,7 +162,9 @@ def _copy(node: StorageNode, state: GuestState, name: str, *, to: str, disks: Se
     there = state.family.find(state.parent, name) is not None
     # Nobody knows whether zfs clone knew -o before zfs snapshot did.
     at_once = node.vintage.snapshot_properties
-    copied = rollback.copy(state.parent, name, to, mark=mark, disks=names, there=there, at_once=at_once)
+    copied = rollback.copy(
+        state.parent, name, to, mark=mark, disks=names, there=there, at_once=at_once, unshared=node.unshared
+    )
     return [*copied, rollback.same_properties(state.parent, to)]
 
 

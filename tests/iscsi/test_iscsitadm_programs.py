@@ -136,9 +136,9 @@ def test_it_is_not_made_where_acls_do_not_count(fake: Fake) -> None:
 def test_a_target_that_cannot_be_closed_goes_again(fake: Fake) -> None:
     """With its last sector as it was."""
     fake.write(-1, GPT)
-    fake.fault = ("before", 9)
+    fake.fault = ("before", 11)
     done = fake.run([str(word) for word in MAKE])
-    assert f"iscsitadm modify target -l {NOBODY} {UNIT}" == fake.ran[9]
+    assert f"iscsitadm modify target -l {NOBODY} {UNIT}" == fake.ran[11]
     assert (1, None, GPT) == (done.returncode, _acl(fake), fake.last())
     assert "it would have let everybody in" in done.stderr
 

@@ -138,7 +138,7 @@ def test_what_stands_in_the_way(fresh: Callable[[str], LiveNode]) -> None:
         state = older.state()
         refused = older.xvm("node", "migrate-backend", "--apply")
         assert (1, 1) == (refused.exit, refused.err.count("\n"))
-        assert "go to COMSTAR of b115 or later" in refused.err
+        assert "go to COMSTAR of b116 or later" in refused.err
         assert state == older.state()
     finally:
         older.stop()
@@ -214,7 +214,7 @@ def test_both_programs_are_there(fresh: Callable[[str], LiveNode], tmp_path: Pat
         assert 3 == dry.out.count("\niscsitadm create target -u 0 -b ")
         assert "\n# svcadm enable -rs svc:/network/iscsi/target:default\n" in dry.out
         refused = node.xvm("node", "migrate-backend", "--apply")
-        assert (1, "", 1) == (refused.exit, refused.out, refused.err.count("\n"))
+        assert (1, "#!/bin/sh", 1) == (refused.exit, refused.out.partition("\n")[0], refused.err.count("\n"))
         assert f"must stop: {FOREIGN}; --end-others" in refused.err
         _in_use(node, root)
         assert state == everything(node)
@@ -243,7 +243,7 @@ def _in_use(node: LiveNode, root: dict[str, Any]) -> None:
     assert f"web1/root is in use: {node.initiator} is logged in" in said.err
     with Session(foreign(node, root)):
         said = node.xvm("node", "migrate-backend", "--apply", "--end-others")
-    assert (1, "", 1) == (said.exit, said.out, said.err.count("\n"))
+    assert (1, "#!/bin/sh", 1) == (said.exit, said.out.partition("\n")[0], said.err.count("\n"))
     assert f"has others logged in: {FOREIGN}: {STRANGER}" in said.err
 
 
