@@ -58,7 +58,7 @@ case $t in *' zfs '*)
 z=`{ zfs; zfs get; } 2>&1 | sed -n "$e" | sort -u`
 case $z in
 *@usage@*) ;;
-*) z=`for n in list snapshot destroy hold get; do zfs $n '-?'; done 2>&1 | sed -n "$e" | sort -u`;;
+*) z=`for n in list snapshot get; do zfs $n '-?'; done 2>&1 | sed -n "$e" | sort -u`;;
 esac;;
 esac
 echo zfs $z
