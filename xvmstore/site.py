@@ -113,12 +113,20 @@ class Site:
         checks.setup(self.node(name))
 
     def look_at_migration(self, name: str | None = None, *, dom0s: Iterable[str] = ()) -> Migration:
-        """What iscsitadm exports or exported of this node, and the script that would bring that back."""
+        """What iscsitadm exports or exported of this node, and the script that would bring that back.
+
+        ``dom0s`` are for volumes of which nobody knows any more who used them. Raises Refused for a volume a change of
+        which was cut off, and for one that somebody may use who is no dom0 of the configuration.
+        """
         node = self.node(name)
         return backend_migration.look(node, dom0s=node.dom0s(dom0s))
 
     def plan_migrate_backend(self, found: Migration, name: str | None = None, *, end_others: bool = False) -> Plan:
-        """What ``migrate_backend`` would do with what was found."""
+        """What ``migrate_backend`` would do with what was found.
+
+        Raises Refused where this release cannot take the volumes over, or iscsitgtd exports what is no volume of ours
+        and ``end_others`` does not agree to end that; InUse while anybody is logged in to such a target.
+        """
         return backend_migration.plan(self.node(name), found, end_others=end_others)
 
     def migrate_backend(
@@ -178,7 +186,11 @@ class Site:
         return volumes.volumes(self.node(), guest=names.word(guest, "guest name") if guest is not None else None)
 
     def resize_volume(self, name: str, size: Size, *, force: bool = False) -> Volume:
-        """Set a volume's size; the LU follows at once. Smaller only with ``force``. Raises Refused, NotFound."""
+        """Set a volume's size; the LU follows at once. Smaller only with ``force``. Raises Refused, NotFound.
+
+        With iscsitadm the LU is a new one in a new target, with another GUID: InUse while an initiator is logged in.
+        Raises PartlyDone where not all of it could be done.
+        """
         return volumes.resize(self.node(), VolumeName.parse(name), in_bytes(size), force=force)
 
     def plan_resize_volume(self, name: str, size: Size, *, force: bool = False) -> Plan:
