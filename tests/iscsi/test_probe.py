@@ -17,6 +17,7 @@ from iscsi.probe import PROBE, Capabilities, Facts, decide, guess, parse
 from remote.errors import Refused, UnexpectedOutput
 from storage.vintage import FEATURES, VINTAGES
 from tests.machines import ILLUMOS, MACHINES, SOLARIS11, Machine, install
+from xvmstore.exporter_targets import BY_BACKEND
 
 SHELLS = [
     words
@@ -156,6 +157,7 @@ def test_the_tables_name_what_there_is() -> None:
     assert {(backend, release) for backend, releases in BACKENDS.items() for release in releases} == settled
     assert set(BACKENDS) == {one.backend for one in PROGRAMS}
     assert set(VINTAGES) == {release for _, release in settled}
+    assert set(BACKENDS) == set(BY_BACKEND)
 
 
 def test_the_guess_is_right_of_a_node_of_today(tmp_path: Path) -> None:
