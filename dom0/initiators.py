@@ -1,6 +1,6 @@
 """How a dom0 gets hold of a LUN: open-iscsi on Linux, through block-xvmstore; Solaris's own initiator. Pure.
 
-Both are values of ``Initiator``; a difference between the two is in here and in ``solaris_iscsi``, and nowhere else.
+Both are values of ``Initiator``; a plan that must know which it has goes by a fact of theirs, ``grows`` for one.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ class Initiator(Protocol):
 
     # The kernel and the guest see a LUN's new size without a new login.
     grows: bool
+    # It is told by block-xvmstore, which keeps a map of each volume; without that, nothing is kept of a volume.
+    by_block_script: bool
 
     def ready(self) -> tuple[Step, ...]:
         """Checks, or sees to it, that what follows can work."""
@@ -54,6 +56,7 @@ class OpenIscsi:
     """Linux."""
 
     grows = True
+    by_block_script = True
 
     def ready(self) -> tuple[Step, ...]:
         """The script is there."""

@@ -147,6 +147,7 @@ class SolarisIscsi:
     """
 
     grows = False
+    by_block_script = False
 
     def ready(self) -> tuple[Step, ...]:
         """No discovery but what we add: each target by its name."""

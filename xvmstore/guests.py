@@ -32,7 +32,7 @@ def plan_install(dom0: XenDom0) -> Plan:
 
 def install(dom0: XenDom0) -> None:
     """Put them there, or newer ones in their place. Raises StepFailed."""
-    if dom0.settings.system != "linux":
+    if not dom0.initiator.by_block_script:
         raise Refused(f"{dom0.name}: block-xvmstore is for a Linux dom0; a Solaris one has its own initiator log in")
     plan = plan_install(dom0)
     raise_failure(dom0, "", plan, dom0.run(plan))

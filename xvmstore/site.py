@@ -288,8 +288,8 @@ class Site:
         return guests.plan_forget(self.dom0(dom0), names.word(guest, "guest name"), self._unmapped(guest, dom0))
 
     def _unmapped(self, guest: str, dom0: str) -> tuple[Volume, ...]:
-        """A Solaris dom0 keeps no map: which volumes a guest has, the node must tell."""
-        return self.volumes(guest=guest) if self.dom0(dom0).settings.system == "solaris" else ()
+        """Where dom0 keeps no map, the node must tell which volumes a guest has."""
+        return () if self.dom0(dom0).initiator.by_block_script else self.volumes(guest=guest)
 
     def attach(self, name: str, *, dom0: str, vdev: str | None = None) -> tuple[Attachment, bool]:
         """Attach a volume to its guest, which runs on ``dom0``; also tells whether it was so already.
