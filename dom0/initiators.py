@@ -25,7 +25,11 @@ class Initiator(Protocol):
         """Checks, or sees to it, that what follows can work."""
 
     def find(self, disk: Disk) -> tuple[Step, ...]:
-        """Captures what only dom0 can tell of a disk, as far as it can: ``told_id``, ``told_device``."""
+        """Captures what only dom0 can tell of a disk, as far as it can: ``told_id``, ``told_device``.
+
+        The id is block-xvmstore's, and ``know`` captures it too. The device is what a toolstack that has ``told`` calls
+        the disk, and ``login`` captures it too. So a plan needs this for what it uses before those, or without them.
+        """
 
     def know(self, disk: Disk, content: Secret) -> tuple[Step, ...]:
         """Tell dom0 of a volume."""
