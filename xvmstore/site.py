@@ -17,9 +17,9 @@ from xvmstore import (
     config,
     dom0_checks,
     guest_list,
+    guest_migration,
     guests,
     luns,
-    migration,
     volumes,
 )
 from xvmstore.backend_migration import Migration
@@ -344,7 +344,7 @@ class Site:
         if source == destination:
             raise InvalidValue(f"{guest}: from {source} to {destination} is no way to go")
         found = self.volumes(guest=guest)
-        return migration.check(guest, found, self.dom0(source), self.dom0(destination))
+        return guest_migration.check(guest, found, self.dom0(source), self.dom0(destination))
 
     def wiring(self, dom0: str | None = None) -> tuple[str, Wiring]:
         """Format and wiring of disk lines on a dom0, or the node's first default one."""
