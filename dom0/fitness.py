@@ -56,15 +56,7 @@ say boot "`svcs -H -o state svc:/application/xvmstore/luns:default 2>/dev/null`"
 
 def looks(system: str) -> tuple[Query[Facts], ...]:
     """All there is to see."""
-    if system == "linux":
-        return (Query((ROOT_SHELL, "-c", _LOOK, "look-at-dom0"), parse),)
-    off = (solaris_iscsi.OFF,)
-    return (
-        Query(("sh", "-c", _LOOK_ON_SOLARIS, "look-at-dom0"), parse),
-        Query(("iscsiadm", "list", "discovery"), _discovery, absent=off),
-        Query(("iscsiadm", "list", "static-config"), _static, absent=off),
-        Query(("iscsiadm", "list", "target", "-S"), _targets, absent=off),
-    )
+    return _LOOKS[system]
 
 
 def _discovery(text: str) -> Facts:
@@ -89,6 +81,18 @@ def parse(text: str) -> Facts:
             raise UnexpectedOutput("look-at-dom0", line, "a name and a value with a TAB between them")
         found[name] = value.strip()
     return found
+
+
+_OFF = (solaris_iscsi.OFF,)
+_LOOKS: Mapping[str, tuple[Query[Facts], ...]] = {
+    "linux": (Query((ROOT_SHELL, "-c", _LOOK, "look-at-dom0"), parse),),
+    "solaris": (
+        Query(("sh", "-c", _LOOK_ON_SOLARIS, "look-at-dom0"), parse),
+        Query(("iscsiadm", "list", "discovery"), _discovery, absent=_OFF),
+        Query(("iscsiadm", "list", "static-config"), _static, absent=_OFF),
+        Query(("iscsiadm", "list", "target", "-S"), _targets, absent=_OFF),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

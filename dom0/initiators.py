@@ -1,6 +1,6 @@
 """How a dom0 gets hold of a LUN: open-iscsi on Linux, through block-xvmstore; Solaris's own initiator. Pure.
 
-Both are values of ``Initiator``; a difference between the two is in here and in ``solaris_iscsi``, and nowhere else.
+Both are values of ``Initiator``; a plan that must know which it has goes by a fact of theirs, ``grows`` for one.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,18 @@ class Initiator(Protocol):
 
     # The kernel and the guest see a LUN's new size without a new login.
     grows: bool
+    # It is told by block-xvmstore, which keeps a map of each volume; without that, nothing is kept of a volume.
+    by_block_script: bool
 
     def ready(self) -> tuple[Step, ...]:
         """Checks, or sees to it, that what follows can work."""
 
     def find(self, disk: Disk) -> tuple[Step, ...]:
-        """Captures what only dom0 can tell of a disk, as far as it can: ``told_id``, ``told_device``."""
+        """Captures what only dom0 can tell of a disk, as far as it can: ``told_id``, ``told_device``.
+
+        The id is block-xvmstore's, and ``know`` captures it too. The device is what a toolstack that has ``told`` calls
+        the disk, and ``login`` captures it too. So a plan needs this for what it uses before those, or without them.
+        """
 
     def know(self, disk: Disk, content: Secret) -> tuple[Step, ...]:
         """Tell dom0 of a volume."""
@@ -54,6 +60,7 @@ class OpenIscsi:
     """Linux."""
 
     grows = True
+    by_block_script = True
 
     def ready(self) -> tuple[Step, ...]:
         """The script is there."""

@@ -148,6 +148,7 @@ class SolarisIscsi:
     """
 
     grows = False
+    by_block_script = False
 
     def ready(self) -> tuple[Step, ...]:
         """No discovery but what we add: each target by its name."""
@@ -236,8 +237,6 @@ class Unit:
 
     lun: int
     device: str | None
-    vendor: str
-    product: str
 
     @property
     def disk(self) -> str | None:
@@ -252,9 +251,6 @@ class Target:
 
     name: str
     connections: int
-    alias: str | None = None
-    isid: str = ""
-    tag: int | None = None
     units: tuple[Unit, ...] = ()
 
 
@@ -283,15 +279,9 @@ def _target(lines: list[str]) -> Target:
     starts = [index for index, line in enumerate(lines) if line.strip().startswith("LUN: ")]
     head = _fields(lines[: starts[0] if starts else None], _OF_TARGET)
     units = [_fields(lines[start:end], _OF_UNIT) for start, end in pairwise([*starts, len(lines)])]
-    alias = head.get("Alias", "-")
-    return Target(
-        head["Target"],
-        _number(head, "Connections"),
-        alias=None if alias == "-" else alias,
-        isid=head.get("ISID", ""),
-        tag=_number(head, "TPGT") if "TPGT" in head else None,
-        units=tuple(map(_unit, units)),
-    )
+    # It has no tag where the tag is not known.
+    _number({"TPGT": "0"} | head, "TPGT")
+    return Target(head["Target"], _number(head, "Connections"), tuple(map(_unit, units)))
 
 
 def _unit(fields: dict[str, str]) -> Unit:
@@ -299,7 +289,7 @@ def _unit(fields: dict[str, str]) -> Unit:
     if device != "Not Available" and not device.startswith("/dev/"):
         raise UnexpectedOutput("iscsiadm list target", device, "a device, or Not Available")
     known = None if device == "Not Available" else device
-    return Unit(_number(fields, "LUN"), known, fields.get("Vendor", ""), fields.get("Product", ""))
+    return Unit(_number(fields, "LUN"), known)
 
 
 def _fields(lines: Iterable[str], labels: frozenset[str]) -> dict[str, str]:

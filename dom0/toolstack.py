@@ -1,7 +1,7 @@
 """What a dom0's toolstack is told and asked: xl (libxl), xm (xend), virsh (libvirt). Pure.
 
-The three differ in words only, so each is a value of ``Toolstack``. Sources: xl(1) of Xen 4.17, which was run; xm(1) of
-Xen 4.0 and xVM; virsh(1), and virsh.c of libvirt 0.4, which xVM had.
+Each is a value of ``Toolstack``, on Solaris another one: what its disks are called there, only dom0 can tell. Sources:
+xl(1) of Xen 4.17, which was run; xm(1) of Xen 4.0 and xVM; virsh(1), and virsh.c of libvirt 0.4, which xVM had.
 """
 
 import re

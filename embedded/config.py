@@ -14,7 +14,6 @@ from pathlib import Path
 
 INITIATOR = "iqn.2026-11.org.xvmstore:xen1"
 SHARED_TARGET = "iqn.2026-11.org.xvmstore:embedded"
-FLAVOURS = ("illumos", "b134", "b111", "b85")
 
 _CONFIG = """\
 # Written by `xvmstore embedded start`; kept on restart.
@@ -114,8 +113,8 @@ def choose_identity(directory: Path, *, flavour: str, ssh_port: int) -> Identity
     """Give the identity to start with: the stored one, or a new one; refuse what contradicts the stored one."""
     stored = load_identity(directory)
     if stored is None:
-        if flavour not in FLAVOURS:
-            raise StartError(f"no such flavour: {flavour} (there are {', '.join(FLAVOURS)})")
+        if flavour not in _LAYOUTS:
+            raise StartError(f"no such flavour: {flavour} (there are {', '.join(_LAYOUTS)})")
         return Identity(flavour, ssh_port, free_port())
     if stored.flavour != flavour:
         raise StartError(f"{directory} is a node of flavour {stored.flavour}, not {flavour}")

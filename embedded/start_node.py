@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded import commands, exports, iscsitgt, iscsitgt_exports
+from embedded import commands, comstar_exports, iscsitgt, iscsitgt_exports
 from embedded.answer import Answer
 from embedded.config import StartError
 from embedded.model import ISCSITGT, Node
@@ -68,7 +68,7 @@ class NodeCommands:
     def served(self) -> tuple[ServedTarget, ...]:
         """Give what the data side must serve: iscsitgtd, where it runs, has the port, and COMSTAR cannot serve."""
         taken = self._node.online(ISCSITGT)
-        return iscsitgt_exports.served(self._node) if taken else exports.served(self._node)
+        return iscsitgt_exports.served(self._node) if taken else comstar_exports.served(self._node)
 
     def logged_in(self, sessions: tuple[Session, ...], *, visited: frozenset[str]) -> None:
         """Take the sessions for the commands that show them, which save what has been visited."""

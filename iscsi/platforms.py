@@ -18,6 +18,7 @@ class Program:
     comstar   stmfadm and itadm are there
     legacy    iscsitadm is there
     online    state of COMSTAR's iSCSI service, ``-`` where there is none; ``daemon`` that of iscsitgtd's
+    become    how one who is not root gets rights there, as long as nobody has looked: as is usual on its system
     """
 
     backend: str
@@ -28,6 +29,7 @@ class Program:
     legacy: str = "*"
     online: str = "*"
     daemon: str = "*"
+    become: Become = "pfexec"
 
     @property
     def signs(self) -> tuple[str, ...]:
@@ -43,7 +45,13 @@ class Program:
 _BOTH = ("SunOS", "yes", "yes")
 _ONE_PORT = "both want port 3260 (iscsitgtd's default, itadm's default portal)"
 PROGRAMS = (
-    Program("lio", "Linux exports through its kernel's own target", "drivers/target of Linux", system="Linux"),
+    Program(
+        "lio",
+        "Linux exports through its kernel's own target",
+        "drivers/target of Linux",
+        system="Linux",
+        become="sudo",
+    ),
     Program(
         "comstar",
         "COMSTAR is there, iscsitadm is not",
@@ -62,6 +70,11 @@ PROGRAMS = (
     Program("iscsitadm", "of COMSTAR and iscsitadm, iscsitadm's daemon is online", _ONE_PORT, *_BOTH, daemon="online*"),
     Program("comstar", "COMSTAR and iscsitadm are there, neither is online", "COMSTAR is what stayed", *_BOTH),
 )
+
+
+def usual_become(backend: str) -> Become:
+    """How one who is not root gets rights where this target program is."""
+    return next(one.become for one in PROGRAMS if one.backend == backend)
 
 
 @dataclass(frozen=True, slots=True)

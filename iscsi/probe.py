@@ -58,7 +58,7 @@ case $t in *' zfs '*)
 z=`{ zfs; zfs get; } 2>&1 | sed -n "$e" | sort -u`
 case $z in
 *@usage@*) ;;
-*) z=`for n in list snapshot destroy hold get; do zfs $n '-?'; done 2>&1 | sed -n "$e" | sort -u`;;
+*) z=`for n in list snapshot get; do zfs $n '-?'; done 2>&1 | sed -n "$e" | sort -u`;;
 esac;;
 esac
 echo zfs $z
@@ -133,7 +133,6 @@ class Facts:
     """
 
     system: str
-    user: str
     shell: str
     tools: frozenset[str]
     creates: str
@@ -169,7 +168,6 @@ def parse(text: str) -> Facts:
         raise UnexpectedOutput("probe-node", wrong or said["rights"][0], "a word of ours")
     return Facts(
         system=said["system"][0],
-        user=said["user"][0].partition(" ")[0],
         shell=said["shell"][0],
         tools=frozenset(said["tools"][0].split()),
         creates=said["creates"][0],

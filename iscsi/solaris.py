@@ -9,7 +9,7 @@ from remote.errors import UnexpectedOutput
 STMF = "svc:/system/stmf:default"
 ISCSI_TARGET = "svc:/network/iscsi/target:default"
 ISCSITGT = "svc:/system/iscsitgt:default"
-NOBODY_BUT_ROOT = (
+_NOBODY_BUT_ROOT = (
     '# become = "none": the user who logs in must be root. With another user, set become to pfexec or sudo.\n'
 )
 
@@ -32,7 +32,7 @@ def rights(needs: Needs, programs: Sequence[str], *, auths: str = "", why: str =
     """
     user = needs.user or "USER"
     if needs.become == "none":
-        return NOBODY_BUT_ROOT
+        return _NOBODY_BUT_ROOT
     if needs.become == "sudo":
         return f"# /etc/sudoers.d/xvmstore\n{why}{user} ALL=(root) NOPASSWD: {', '.join(programs)}\n"
     commands = "".join(f"xvmstore:solaris:cmd:::{program}:uid=0\n" for program in programs)

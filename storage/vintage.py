@@ -29,10 +29,6 @@ FEATURES = (
         "exact_lists", "list .*[[]-[A-Za-z]*p", "illumos 2013-10-16, OpenZFS 0.7", "illumos 2583 (zpool: 2014-03-25)"
     ),
     Feature("snapshot_properties", "snapshot.*[[]-o property", "b96", "history of usr/src, tag onnv_96"),
-    Feature("several_snapshots", "snapshot.*>@<.*> [.][.][.]", "illumos 2012-06-30, OpenZFS 0.6.5", "4445fffbbb"),
-    Feature("holds", "hold [[]-", "b121", "842727c2f4"),
-    Feature("deferred_destroy", "destroy [[]-[A-Za-z]*d", "b121", "842727c2f4"),
-    Feature("snapshot_lists", "destroy.*@<.*[[],[.][.][.][]]", "illumos 2011-11-05", "history of usr/src, that date"),
     Feature("space_used_by", "usedbysnapshots ", "b98", "history of usr/src, tag onnv_98"),
     Feature("shareiscsi", "shareiscsi ", "2006-11-15, until b135", "removed with iscsitgtd by ab003da878 (b136)"),
 )
@@ -44,20 +40,12 @@ class Vintage:
 
     exact_lists          ``zfs list -p`` and ``zpool list -p`` print bytes
     snapshot_properties  snapshots have user properties of their own, set by ``zfs snapshot -o``
-    several_snapshots    ``zfs snapshot`` takes several, of different datasets
-    holds                ``zfs hold``, ``release`` and ``holds``
-    deferred_destroy     ``zfs destroy -d``
-    snapshot_lists       ``zfs destroy`` takes ``a@x,y``
     space_used_by        properties ``usedbysnapshots``, ``usedbydataset`` and so on
     shareiscsi           the property is there, so a new zvol may be exported by it
     """
 
     exact_lists: bool = False
     snapshot_properties: bool = False
-    several_snapshots: bool = False
-    holds: bool = False
-    deferred_destroy: bool = False
-    snapshot_lists: bool = False
     space_used_by: bool = False
     shareiscsi: bool = False
 
@@ -72,13 +60,13 @@ class Vintage:
         return tuple(one.name for one in FEATURES if getattr(self, one.name))
 
 
-_B111 = Vintage(snapshot_properties=True, space_used_by=True, shareiscsi=True)
+_OPENSOLARIS = Vintage(snapshot_properties=True, space_used_by=True, shareiscsi=True)
 _TODAY = Vintage.of(one.name for one in FEATURES if one.name != "shareiscsi")
 # By release, as the configuration names them.
 VINTAGES = {
     "illumos": _TODAY,
-    "b134": Vintage.of((*_B111.names, "holds", "deferred_destroy")),
-    "b111": _B111,
+    "b134": _OPENSOLARIS,
+    "b111": _OPENSOLARIS,
     "b85": Vintage(shareiscsi=True),
     "linux": _TODAY,
 }

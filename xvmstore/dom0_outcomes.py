@@ -45,7 +45,7 @@ def failed(dom0: XenDom0, guest: str, plan: Plan, outcome: Outcome, *, volume: s
 
 def _no_script(case: _Case) -> XvmError:
     where = case.dom0.name
-    if case.dom0.settings.system != "linux":
+    if not case.dom0.initiator.by_block_script:
         return _initiator(case)
     return Refused(
         f"{where}: block-xvmstore is not there, or another release's: `xvmstore guest install-script --dom0 {where}`"
@@ -66,7 +66,7 @@ def _initiator(case: _Case) -> XvmError:
 
 
 def _login(case: _Case) -> XvmError:
-    return _of_script(case) if case.dom0.settings.system == "linux" else _initiator(case)
+    return _of_script(case) if case.dom0.initiator.by_block_script else _initiator(case)
 
 
 def _logout(case: _Case) -> XvmError:

@@ -89,26 +89,41 @@ def _asked(config: Config, one: StorageNode) -> tuple[tuple[Collector, ...], tup
     )
     slow = (snapshots.snapshots(node.base, exact=exact, keep=keep),)
     backend, _ = one.written
-    if backend == "lio":
-        quick: Sequence[Collector] = (
-            arc.arc_linux(),
-            kernel_io.pool_states(),
-            kernel_io.volume_counts(node.base, keep=keep),
-            kernel_io.volume_io(node.base, keep=keep),
-            *luns.luns_lio(node.base),
-            lio_io.lio_io(),
-        )
-    elif backend == "iscsitadm":
-        # Whoever asks iscsitadm starts its service, so LUNs are not asked for.
-        quick = (arc.arc_solaris(), kernel_io.pool_io_solaris())
-    else:
-        quick = (
-            arc.arc_solaris(),
-            kernel_io.pool_io_solaris(),
-            comstar_io.comstar_io(targets=node.layout == "shared-target"),
-            *luns.luns_comstar(node.base, exact=exact, head=one.backend.traits.head),
-        )
-    return (machine(), *quick, *bound), slow
+    return (machine(), *BY_BACKEND[backend](one, keep), *bound), slow
+
+
+def _comstar(one: StorageNode, _keep: Callable[[str], bool]) -> tuple[Collector, ...]:
+    return (
+        arc.arc_solaris(),
+        kernel_io.pool_io_solaris(),
+        comstar_io.comstar_io(targets=one.shared),
+        *luns.luns_comstar(one.settings.base, exact=one.vintage.exact_lists, head=one.backend.traits.head),
+    )
+
+
+def _iscsitadm(_one: StorageNode, _keep: Callable[[str], bool]) -> tuple[Collector, ...]:
+    """Whoever asks iscsitadm starts its service, so LUNs are not asked for."""
+    return arc.arc_solaris(), kernel_io.pool_io_solaris()
+
+
+def _lio(one: StorageNode, keep: Callable[[str], bool]) -> tuple[Collector, ...]:
+    base = one.settings.base
+    return (
+        arc.arc_linux(),
+        kernel_io.pool_states(),
+        kernel_io.volume_counts(base, keep=keep),
+        kernel_io.volume_io(base, keep=keep),
+        *luns.luns_lio(base),
+        lio_io.lio_io(),
+    )
+
+
+# What a node is asked because of the program that exports its zvols.
+BY_BACKEND: Mapping[str, Callable[[StorageNode, Callable[[str], bool]], tuple[Collector, ...]]] = {
+    "comstar": _comstar,
+    "iscsitadm": _iscsitadm,
+    "lio": _lio,
+}
 
 
 def _dom0(config: Config, name: str, dom0: Dom0) -> Target:

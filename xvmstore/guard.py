@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from iscsi import probe
+from iscsi.platforms import usual_become
 from iscsi.probe import PROBE, Capabilities
 from remote.errors import QueryFailed, Refused, UnexpectedOutput, XvmError
 from remote.host import Answer, Host, Outcome
@@ -72,7 +73,7 @@ class Guard:
         """The usual system; what cannot be what is configured is no guess."""
         backend, release = backend_choice.possible(self._settings)[0]
         root = self._settings.user in {None, "root"}
-        return probe.guess(backend, release, become="none" if root else "sudo" if backend == "lio" else "pfexec")
+        return probe.guess(backend, release, become="none" if root else usual_become(backend))
 
     def settle(self) -> None:
         """Have it looked at, unless that was done not long ago. Raises Unreachable, Refused, ConfigError."""

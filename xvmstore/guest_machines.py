@@ -39,7 +39,9 @@ class GuestMachine:
     def stop(self, dom0: XenDom0, volumes: Sequence[Volume]) -> str:
         """Stop it, by force if need be, and log its disks out: nobody uses them then. Says how: see ``running``."""
         disks = [] if dom0.by_script else [finished(one) for one in volumes]
-        finds = [step for one in disks if one.id is None for step in dom0.initiator.find(one)]
+        # An id is what block-xvmstore logs out by; others go by the target.
+        by_id = disks if dom0.initiator.by_block_script else []
+        finds = [step for one in by_id for step in dom0.initiator.find(one)]
         # All in one: they may share a session.
         logouts = dom0.initiator.logout(*disks) if disks else ()
         stop = running.stop(dom0.stack, self.name, seconds=self.config.guest(self.name).shutdown_timeout)

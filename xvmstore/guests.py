@@ -32,7 +32,7 @@ def plan_install(dom0: XenDom0) -> Plan:
 
 def install(dom0: XenDom0) -> None:
     """Put them there, or newer ones in their place. Raises StepFailed."""
-    if dom0.settings.system != "linux":
+    if not dom0.initiator.by_block_script:
         raise Refused(f"{dom0.name}: block-xvmstore is for a Linux dom0; a Solaris one has its own initiator log in")
     plan = plan_install(dom0)
     raise_failure(dom0, "", plan, dom0.run(plan))
@@ -101,6 +101,7 @@ def plan_attach(dom0: XenDom0, node: StorageNode, volume: Volume) -> Plan:
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
         ("domain", (stack.domid(guest),)),
+        # An id is captured by "map"; a device is wanted before "login".
         ("find", dom0.initiator.find(disk) if stack.told else ()),
         ("vdev", (xenstore.name_free(DOMID, targets, stack.called(disk.vdev)),)),
         ("map", dom0.initiator.know(disk, dom0.map_of(node, volume, disk))),
@@ -236,6 +237,7 @@ def plan_grow(dom0: XenDom0, node: StorageNode, volume: Volume, size: int) -> Pl
     return Plan.of(
         dom0.lock(guest),
         ("script", dom0.initiator.ready()),
+        # An id is captured by "map"; there is no "login" that would capture a device.
         ("map", dom0.initiator.know(disk, dom0.map_of(node, volume, disk))),
         ("find", dom0.initiator.find(disk) if dom0.stack.told else ()),
         ("grow", dom0.initiator.grow(disk, size)),

@@ -15,7 +15,6 @@ from storage.names import VolumeName
 from storage.notes import Notes
 from storage.vintage import VINTAGES, Vintage
 from xvmstore import secret_files
-from xvmstore.backend_choice import PAIRS
 from xvmstore.config import AUTO, Config, Node
 from xvmstore.connections import Transport, host, transport
 from xvmstore.guard import Guard
@@ -34,24 +33,25 @@ class StorageNode:
         self._way: Transport | None = None
         self._secrets: dict[str, Secret] = {}
         where = f"{config.path}: [nodes.{name}]"
-        auto = self.settings.written is None
-        self._guard = Guard(name, self.settings, where=where, host=self._machine) if auto else None
+        # Only where the configuration leaves it to the node what it is.
+        self._guarded = self.settings.written is None
+        self._guard = Guard(name, self.settings, where=where, host=self._machine)
 
     @property
     def capabilities(self) -> Capabilities | None:
         """What the node was found to be; None where nobody has looked, or the configuration says it."""
-        return self._guard.remembered if self._guard else None
+        return self._guard.remembered if self._guarded else None
 
     def settle(self) -> None:
         """Find out what the node is, where the configuration leaves that to it and nobody has looked lately."""
-        if self._guard is not None:
+        if self._guarded:
             self._guard.settle()
 
     @property
     def written(self) -> tuple[str, str]:
         """Backend and release, by name: as configured, as found out, or as guessed."""
-        if self._guard is None:
-            return self.settings.written or PAIRS[0]
+        if self.settings.written is not None:
+            return self.settings.written
         return self._guard.believed.backend, self._guard.believed.release
 
     @property
@@ -68,7 +68,7 @@ class StorageNode:
     @property
     def vintage(self) -> Vintage:
         """What its ZFS can do."""
-        return self._guard.believed.vintage if self._guard else VINTAGES[self.release]
+        return self._guard.believed.vintage if self._guarded else VINTAGES[self.release]
 
     @property
     def unshared(self) -> tuple[tuple[str, str], ...]:
@@ -79,7 +79,7 @@ class StorageNode:
     def become(self) -> str:
         """How the user who logs in gets rights."""
         own = self.settings.become
-        return self._guard.believed.become if self._guard and own == AUTO else own
+        return self._guard.believed.become if self._guarded and own == AUTO else own
 
     def _machine(self) -> Host:
         """The machine, with the rights as they are known now; the connection is not opened yet."""
@@ -94,13 +94,13 @@ class StorageNode:
 
     def run(self, plan: Plan, *, then: Sequence[Query[Any]] = ()) -> Outcome:
         """Carry a plan out and ask, in one round trip."""
-        if self._guard is not None:
+        if self._guarded:
             return self._guard.run(plan.steps, then=then, lock=plan.lock)
         return self._machine().run(plan.steps, then=then, lock=plan.lock)
 
     def ask(self, queries: Sequence[Query[Any]], *, anew: bool = False) -> tuple[Answer[Any], ...]:
         """Ask questions only, in one round trip. ``anew``: find out what the node is, too, however well it is known."""
-        if self._guard is not None:
+        if self._guarded:
             return self._guard.ask(queries, anew=anew)
         return self._machine().ask(queries)
 

@@ -17,9 +17,9 @@ from xvmstore import (
     config,
     dom0_checks,
     guest_list,
+    guest_migration,
     guests,
     luns,
-    migration,
     volumes,
 )
 from xvmstore.backend_migration import Migration
@@ -113,12 +113,20 @@ class Site:
         checks.setup(self.node(name))
 
     def look_at_migration(self, name: str | None = None, *, dom0s: Iterable[str] = ()) -> Migration:
-        """What iscsitadm exports or exported of this node, and the script that would bring that back."""
+        """What iscsitadm exports or exported of this node, and the script that would bring that back.
+
+        ``dom0s`` are for volumes of which nobody knows any more who used them. Raises Refused for a volume a change of
+        which was cut off, and for one that somebody may use who is no dom0 of the configuration.
+        """
         node = self.node(name)
         return backend_migration.look(node, dom0s=node.dom0s(dom0s))
 
     def plan_migrate_backend(self, found: Migration, name: str | None = None, *, end_others: bool = False) -> Plan:
-        """What ``migrate_backend`` would do with what was found."""
+        """What ``migrate_backend`` would do with what was found.
+
+        Raises Refused where this release cannot take the volumes over, or iscsitgtd exports what is no volume of ours
+        and ``end_others`` does not agree to end that; InUse while anybody is logged in to such a target.
+        """
         return backend_migration.plan(self.node(name), found, end_others=end_others)
 
     def migrate_backend(
@@ -178,7 +186,11 @@ class Site:
         return volumes.volumes(self.node(), guest=names.word(guest, "guest name") if guest is not None else None)
 
     def resize_volume(self, name: str, size: Size, *, force: bool = False) -> Volume:
-        """Set a volume's size; the LU follows at once. Smaller only with ``force``. Raises Refused, NotFound."""
+        """Set a volume's size; the LU follows at once. Smaller only with ``force``. Raises Refused, NotFound.
+
+        With iscsitadm the LU is a new one in a new target, with another GUID: InUse while an initiator is logged in.
+        Raises PartlyDone where not all of it could be done.
+        """
         return volumes.resize(self.node(), VolumeName.parse(name), in_bytes(size), force=force)
 
     def plan_resize_volume(self, name: str, size: Size, *, force: bool = False) -> Plan:
@@ -276,8 +288,8 @@ class Site:
         return guests.plan_forget(self.dom0(dom0), names.word(guest, "guest name"), self._unmapped(guest, dom0))
 
     def _unmapped(self, guest: str, dom0: str) -> tuple[Volume, ...]:
-        """A Solaris dom0 keeps no map: which volumes a guest has, the node must tell."""
-        return self.volumes(guest=guest) if self.dom0(dom0).settings.system == "solaris" else ()
+        """Where dom0 keeps no map, the node must tell which volumes a guest has."""
+        return () if self.dom0(dom0).initiator.by_block_script else self.volumes(guest=guest)
 
     def attach(self, name: str, *, dom0: str, vdev: str | None = None) -> tuple[Attachment, bool]:
         """Attach a volume to its guest, which runs on ``dom0``; also tells whether it was so already.
@@ -332,7 +344,7 @@ class Site:
         if source == destination:
             raise InvalidValue(f"{guest}: from {source} to {destination} is no way to go")
         found = self.volumes(guest=guest)
-        return migration.check(guest, found, self.dom0(source), self.dom0(destination))
+        return guest_migration.check(guest, found, self.dom0(source), self.dom0(destination))
 
     def wiring(self, dom0: str | None = None) -> tuple[str, Wiring]:
         """Format and wiring of disk lines on a dom0, or the node's first default one."""

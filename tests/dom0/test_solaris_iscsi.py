@@ -20,13 +20,13 @@ DISK = Disk("xvda", "192.0.2.10:3260", TARGET, 0, guid=GUID)
 
 
 def test_targets() -> None:
-    """All that is told: logged in with a device, without one yet, logged out; one that is not found is none."""
+    """Logged in with a device, without one yet, logged out; one that is not found is none."""
     device = f"/dev/rdsk/c0t{GUID}d0s2"
-    there = Unit(0, device, "SUN", "COMSTAR")
-    assert (Target(TARGET, 1, "guest-vm1", "4000002a0000", 1, (there,)),) == parse_targets(LISTED)
+    there = Unit(0, device)
+    assert (Target(TARGET, 1, (there,)),) == parse_targets(LISTED)
     assert f"/dev/dsk/c0t{GUID}d0p0" == there.disk
     (early,) = parse_targets(RECORDED["list target -S, device node not made yet"].stdout)
-    assert (1, None, (Unit(0, None, "SUN", "COMSTAR"),)) == (early.connections, early.alias, early.units)
+    assert (1, (Unit(0, None),)) == (early.connections, early.units)
     (out,) = parse_targets(RECORDED["list target, logged out"].stdout)
     assert (0, ()) == (out.connections, out.units)
     assert () == parse_targets(RECORDED["list target, unknown"].stdout) == parse_targets("")
@@ -38,7 +38,7 @@ def test_several_targets_and_luns() -> None:
     more = LISTED.partition("\tLUN")[1] + LISTED.partition("\tLUN")[2]
     found = parse_targets(LISTED.rstrip("\n") + "\n" + more.replace("LUN: 0", "LUN: 1") + second)
     assert [[0, 1], [7]] == [[unit.lun for unit in one.units] for one in found]
-    assert (None, "/dev/dsk/c3t1d7p0") == (found[1].tag, found[1].units[0].disk)
+    assert "/dev/dsk/c3t1d7p0" == found[1].units[0].disk
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_several_targets_and_luns() -> None:
         ("LUN: 0", "LUN: first"),
         ("/dev/rdsk/", "rdsk/"),
         ("\tTPGT: 1", "\tTPGT: 1\n\tTPGT: 1"),
+        ("\tTPGT: 1", "\tTPGT: one"),
         ("Target: ", "Ziel: "),
     ],
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from embedded.comstar_exports import served
 from embedded.config import StartError
-from embedded.exports import served
 from embedded.model import Node
 from embedded.seed import seed
 from embedded.start_node import NodeCommands

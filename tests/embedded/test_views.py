@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedded.exports import served
+from embedded.comstar_exports import served
 from embedded.model import Node
 from tests.embedded.nodes import ok, run
 

@@ -147,7 +147,7 @@ def test_a_local_initiators_name(group: str) -> None:
 def test_a_portal_group_is_a_number(group: str) -> None:
     """One that the daemon takes."""
     with pytest.raises(InvalidValue, match="1 to 65535"):
-        ISCSITADM.prepare(replace(NEEDS, portal_group=group or "x"))
+        ISCSITADM.prepare(replace(NEEDS, portal_group=group))
 
 
 # -- the node ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_the_nodes_own_name_follows_from_either(recorded: str, name: str) -> Non
 def test_a_new_target_lets_nobody_in(fake: Fake) -> None:
     """An ACL with nobody in it would let everybody in; making it again changes nothing."""
     _did(fake, MAKE)
-    before = fake.targets
+    before = deepcopy(fake.targets)
     assert {NOBODY: "iqn.2026-11.org.xvmstore:xvmstore-nobody"} == {
         name: facts["iqn"] for name, facts in fake.initiators.items()
     }

@@ -17,6 +17,7 @@ from iscsi.probe import PROBE, Capabilities, Facts, decide, guess, parse
 from remote.errors import Refused, UnexpectedOutput
 from storage.vintage import FEATURES, VINTAGES
 from tests.machines import ILLUMOS, MACHINES, SOLARIS11, Machine, install
+from xvmstore.exporter_targets import BY_BACKEND
 
 SHELLS = [
     words
@@ -24,7 +25,7 @@ SHELLS = [
     if shutil.which(words[0])
 ]
 _OLD = ("snapshot_properties", "space_used_by", "shareiscsi")
-_B121 = ("snapshot_properties", "space_used_by", "holds", "deferred_destroy")
+_SOLARIS11 = ("snapshot_properties", "space_used_by")
 _NEW = tuple(one.name for one in FEATURES if one.name != "shareiscsi")
 EXPECTED = {
     "sxce-b85": ("snv_85", "iscsitadm", "b85", ("shareiscsi",)),
@@ -32,9 +33,9 @@ EXPECTED = {
     "b111-comstar": ("snv_111b", "comstar", "b111", _OLD),
     "b111-daemon": ("snv_111b", "iscsitadm", "b85", _OLD),
     "b111-neither": ("snv_111b", "comstar", "b111", _OLD),
-    "b134": ("snv_134", "comstar", "b134", (*_B121, "shareiscsi")),
-    "solaris-11.3": ("11.3", "comstar", "illumos", _B121),
-    "solaris-11.4": ("11.4.42.111.0", "comstar", "illumos", _B121),
+    "b134": ("snv_134", "comstar", "b134", _OLD),
+    "solaris-11.3": ("11.3", "comstar", "illumos", _SOLARIS11),
+    "solaris-11.4": ("11.4.42.111.0", "comstar", "illumos", _SOLARIS11),
     "omnios": ("omnios-r151050-4f5a1f0c2b", "comstar", "illumos", _NEW),
     "smartos": ("joyent_20240111T000000Z", "comstar", "illumos", _NEW),
     "openindiana": ("illumos-d1b4c9a5a3", "comstar", "illumos", _NEW),
@@ -115,7 +116,7 @@ def test_only_a_subcommands_own_usage(tmp_path: Path) -> None:
     (tmp_path / "bin" / "zfs").write_text(f"#!/bin/sh\n{own_usage}\n")
     words = ["/bin/sh", *(str(word) for word in PROBE[1:])]
     again = subprocess.run(words, env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=True)
-    assert set(_B121) - {"space_used_by"} == set(decide(parse(again.stdout), node="x").vintage.names)
+    assert {"snapshot_properties"} == set(decide(parse(again.stdout), node="x").vintage.names)
 
 
 def _facts(tmp_path: Path) -> tuple[str, Facts]:
@@ -138,7 +139,7 @@ def test_openzfs_and_profiles_are_read(tmp_path: Path) -> None:
         ("system ", "welcome "),
         ("creates yes\n", ""),
         ("creates yes\n", "creates yes\ncreates no\n"),
-        ("holds", "wings"),
+        ("exact_lists", "wings"),
         ("rights root", "rights left"),
     ],
 )
@@ -156,6 +157,7 @@ def test_the_tables_name_what_there_is() -> None:
     assert {(backend, release) for backend, releases in BACKENDS.items() for release in releases} == settled
     assert set(BACKENDS) == {one.backend for one in PROGRAMS}
     assert set(VINTAGES) == {release for _, release in settled}
+    assert set(BACKENDS) == set(BY_BACKEND)
 
 
 def test_the_guess_is_right_of_a_node_of_today(tmp_path: Path) -> None:

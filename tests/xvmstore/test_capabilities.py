@@ -168,6 +168,20 @@ def test_what_is_old_is_looked_at_anew(world: World, age: float) -> None:
     assert 5 > abs(time.time() - world.kept()["when"])
 
 
+def test_what_another_version_kept(world: World) -> None:
+    """It told other things of ZFS apart: its file is as good as none, and is written anew by the next run."""
+    world.node().ask([HELLO])
+    (file,) = world.caches.glob("*.json")
+    ours = world.kept()
+    theirs = ours["said"].replace("\nzfs ", "\nzfs holds ")
+    file.write_text(json.dumps(ours | {"said": theirs}))
+    world.trips()
+    node = world.node()
+    assert node.capabilities is None
+    assert ["hello"] == [one.get() for one in node.ask([HELLO])]
+    assert (1, ours["said"]) == (world.trips(), world.kept()["said"])
+
+
 def test_another_system_after_an_upgrade(world: World) -> None:
     """One trip that does nothing, one that finds out what it is now; then all is as if it had always been that."""
     world.becomes(MACHINES["sxce-b85"])

@@ -47,8 +47,8 @@ def test_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_shared_target_on_solaris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One login, one logout: it names all LUNs that are done with."""
-    plan = _stopped(tmp_path, monkeypatch, 'system = "solaris"\n', VOL, DATA)
+    """One login, one logout: it names all LUNs that are done with; no GUID is needed for that, nor a device."""
+    plan = _stopped(tmp_path, monkeypatch, 'system = "solaris"\n', VOL, replace(DATA, guid=None))
     assert ("stop", "logout") == plan.roles
     assert f"{VOL.target} '0 1'" in plan.lines()[-1]
 

@@ -14,7 +14,7 @@ from remote.errors import NotFound, StepFailed
 from remote.host import Answer
 from remote.script import Query, masked
 from tests.xvmstore.test_guests import ID, VOL, site
-from xvmstore import migration
+from xvmstore import guest_migration
 from xvmstore.dom0s import XenDom0
 from xvmstore.results import Check, Volume
 
@@ -46,7 +46,7 @@ def _checks(
     folder: Path, source: _Machine, destination: _Machine, *volumes: Volume, more: str = ""
 ) -> dict[str, Check]:
     machines = (_dom0(folder, more, machine) for machine in (source, destination))
-    return {one.what: one for one in migration.check("web1", volumes, *machines)}
+    return {one.what: one for one in guest_migration.check("web1", volumes, *machines)}
 
 
 def test_what_linux_is_asked(tmp_path: Path) -> None:

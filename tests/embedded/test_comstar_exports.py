@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedded import content
-from embedded.exports import served
+from embedded.comstar_exports import served
 from embedded.model import Node
 from embedded.served import ChapAccount, ServedTarget
 from tests.embedded.nodes import ok
