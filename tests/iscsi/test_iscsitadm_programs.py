@@ -257,6 +257,53 @@ def test_another_size_is_another_target_for_the_same_dom0s(fake: Fake, size: int
     assert f"name {found['iqn']}\n" == said
 
 
+def _cut_off(fake: Fake) -> None:
+    """A resize, just when the target is away."""
+    _open(fake)
+    fake.fault = ("cut after", next(i for i, ran in enumerate(_ran_by_resize(fake)) if "delete target" in ran))
+    fake.run([str(word) for word in _resize(8 * MIB)])
+    fake.fault = None
+    assert (None, f"/ {NOBODY} xen1 xen2") == (_acl(fake), fake.props["org.xvmstore:acl"])
+
+
+def _ran_by_resize(fake: Fake) -> list[str]:
+    _did(fake, _resize(8 * MIB))
+    ran = list(fake.ran)
+    fake.targets, fake.props, fake.ran = {}, {}, []
+    os.truncate(fake.disk, 4 * MIB)
+    _open(fake)
+    return ran
+
+
+def test_who_is_let_in_while_a_resize_is_cut_off(fake: Fake) -> None:
+    """Whom one dom0 is taken away from meanwhile stays out; all others are in again, whatever is run next."""
+    _cut_off(fake)
+    _did(fake, LATER)
+    _did(fake, _resize(8 * MIB))
+    assert ["xen2", NOBODY] == _acl(fake)
+
+
+def test_an_export_ends_what_a_cut_off_resize_took_away(fake: Fake) -> None:
+    """Else those whom it had let in would be locked out without a word."""
+    _cut_off(fake)
+    _did(fake, MAKE)
+    assert ["xen1", "xen2", NOBODY] == _acl(fake)
+    assert "org.xvmstore:acl" not in fake.props
+
+
+@pytest.mark.parametrize("argv", [MAKE, HIDE, LATER, _resize(8 * MIB)], ids=lambda argv: argv[3])
+def test_what_was_written_down_for_a_migration_is_void(fake: Fake, argv: Argv) -> None:
+    """As soon as who may log in, or the GUID, is another; the migration's own withdrawal leaves it."""
+    _open(fake)
+    fake.props["org.xvmstore:exported-as"] = "600144F0 xen1,xen2"
+    _did(fake, argv)
+    assert "org.xvmstore:exported-as" not in fake.props
+    _serve(fake, NOBODY)
+    fake.props["org.xvmstore:exported-as"] = "600144F0 xen1,xen2"
+    _did(fake, REMOVE)
+    assert "org.xvmstore:exported-as" in fake.props
+
+
 def test_without_a_target_only_the_zvol_changes(fake: Fake) -> None:
     """What is recorded as its target stays so."""
     assert "name iqn.of:old\n" == _did(fake, _resize(8 * MIB))

@@ -76,6 +76,13 @@ def test_every_shell(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert _printed(machine, tmp_path / "dash") == _printed(machine, tmp_path / "other", words)
 
 
+def test_a_build_that_would_write_over_guests_data(tmp_path: Path) -> None:
+    """It makes LUs like later ones, and keeps their metadata like earlier ones."""
+    facts = parse(_printed(replace(MACHINES["b134"], uname="SunOS 5.11 snv_115"), tmp_path))
+    with pytest.raises(Refused, match=r"\Asan1: COMSTAR of b115 .* 64 KiB .*: use another build\Z"):
+        decide(facts, node="san1")
+
+
 @pytest.mark.parametrize("name", ["freebsd", "bare"])
 def test_no_way_to_export(tmp_path: Path, name: str) -> None:
     """It says what was found and what to set, in one line."""

@@ -144,6 +144,43 @@ def test_what_stands_in_the_way(fresh: Callable[[str], LiveNode]) -> None:
         older.stop()
 
 
+@pytest.mark.parametrize(
+    ("state", "said"), [("destroying", "is half destroyed"), ("rolling-back", "a rollback of web1 was cut off")]
+)
+def test_nothing_half_done_is_moved(shared_nodes: Callable[[str], LiveNode], state: str, said: str) -> None:
+    """It would be exported, and its mark be gone."""
+    node = shared_nodes("b85")
+    assert 0 == node.xvm("volume", "create", "web1/half", "--size", "64M").exit
+    node.on_node("zfs", "set", f"org.xvmstore:state={state}", "tank/xvm/web1/half")
+    try:
+        refused = node.xvm("node", "migrate-backend", "--apply")
+        assert (1, "", 1) == (refused.exit, refused.out, refused.err.count("\n"))
+        assert said in refused.err
+    finally:
+        node.on_node("zfs", "set", "org.xvmstore:state=ready", "tank/xvm/web1/half")
+        assert 0 == node.xvm("volume", "destroy", "web1/half").exit
+
+
+def test_what_nobody_may_see_stays_so(fresh: Callable[[str], LiveNode]) -> None:
+    """Its target may have gone with a rename, or it was taken away after the rest was written down."""
+    old = fresh("b85")
+    furnished(old)
+    assert 0 == old.xvm("volume", "rename", "web2/root", "web3/root").exit
+    assert 0 == old.xvm("node", "migrate-backend", "--apply").exit
+    assert 0 == old.xvm("lun", "unexport", "web1/data").exit
+    written = old.on_node("zfs", "get", "-H", "-o", "value", "org.xvmstore:exported-as", "tank/xvm/web1/data").stdout
+    assert "-\n" == written
+    assert 0 == old.xvm("node", "migrate-backend", "--apply").exit
+    new = upgraded(old, "illumos")
+    try:
+        assert (0, "") == ((done := new.xvm("node", "migrate-backend", "--apply")).exit, done.out)
+        assert {"web1/root": ["xen1"], "web1/data": [], "web3/root": []} == {
+            name: one["dom0s"] for name, one in facts(new).items()
+        }
+    finally:
+        new.stop()
+
+
 # -- where both programs are there -------------------------------------------------------------------------------------
 
 FOREIGN = "tank/shared"

@@ -254,7 +254,7 @@ def test_a_group_with_another_member(illumos: LiveNode, guest: str) -> None:
 
 
 def test_zfs_exports_nothing_by_itself(fresh: Callable[[str], LiveNode]) -> None:
-    """Where the pool is shared with everybody, neither a new volume nor a rehearsal's is, at any moment."""
+    """Where the pool is shared with everybody, no new volume, nor a rehearsal's or a rollback's, is at any moment."""
     node = fresh("b134")
     node.on_node("zfs", "set", "shareiscsi=on", "tank")
     assert 0 == node.xvm("volume", "create", "web1/root", "--size", "64M").exit
@@ -264,4 +264,10 @@ def test_zfs_exports_nothing_by_itself(fresh: Callable[[str], LiveNode]) -> None
         "zfs", "get", "-H", "-o", "value,source", "shareiscsi", "tank/xvm/web1/root", "tank/xvm/copy/root"
     )
     assert ["off\tlocal"] * 2 == told.stdout.splitlines()
+    node.faults('[[fault]]\ncommand = "zfs get -H -o property,value*"\naction = "kill"\n')
+    assert 0 != node.xvm("checkpoint", "rollback", "web1", "latest").exit
+    node.faults("")
+    (half,) = [one for one in node.zvols() if "web1:" in one]
+    assert "off\n" == node.on_node("zfs", "get", "-H", "-o", "value", "shareiscsi", half).stdout
+    assert 0 == node.xvm("checkpoint", "rollback", "web1", "latest").exit
     assert "tank/" not in node.on_node("iscsitadm", "list", "target").stdout

@@ -66,7 +66,8 @@ def test_a_checkpoint_is_read_back() -> None:
         _late=VOL,
     )
     text += f"{PARENT}/a@auto\torg.xvmstore:checkpoint\tmanual\tinherited from {PARENT}/a\n"
-    newer = f"{PARENT}/a@one\tuserrefs\t1\t-\n{PARENT}/b@one\tuserrefs\t3\t-\n{PARENT}/a\twritten\t12\t-\n"
+    newer = f"{PARENT}/born\twritten\t0\t-\n"
+    newer += f"{PARENT}/a@one\tuserrefs\t1\t-\n{PARENT}/b@one\tuserrefs\t3\t-\n{PARENT}/a\twritten\t12\t-\n"
     family = read_family(text, newer)
 
     (found,) = of_guest(family, "web1", PARENT)
