@@ -105,7 +105,7 @@ def test_any_command_may_fail(fresh: Callable[[str], LiveNode], guest: str, name
         operation.does(site, guest, checkpoint)
         count = sum(len(one["commands"]) for one in node.execs()[before:])
         assert count > 20
-        every = 1 if THOROUGH or (name, fault) == ("keep", "kill") else 4
+        every = 1 if THOROUGH else 7
         for number in range(1 + (sum(map(ord, name + fault)) % every), count + 1, every):
             # One guest for all, or the node has more to list each time.
             _tidy(site, guest, checkpoint)
