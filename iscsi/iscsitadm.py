@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iscsi import iscsitadm_fitness, iscsitadm_programs, iscsitadm_rows, iscsitadm_secret, names
+from iscsi import iscsitadm_access, iscsitadm_fitness, iscsitadm_programs, iscsitadm_rows, iscsitadm_secret, names
 from iscsi.backend import Access, Everything, Export, Exported, Needs, Traits
 from iscsi.iscsitadm_rows import NOBODY
 from iscsi.model import Check
@@ -153,7 +153,7 @@ class Iscsitadm:
     def admit(self, access_: Access, *, renew: bool = False) -> tuple[Step, ...]:
         """Local initiator and CHAP name; a secret the node has already is only set anew when asked for."""
         local, user, secret = _local(access_), access_.chap_user or "", access_.chap_secret
-        known = Step(iscsitadm_programs.admit(local, access_.initiator, user), silent=True)
+        known = Step(iscsitadm_access.admit(local, access_.initiator, user), silent=True)
         if secret is None or not user:
             return (known,)
         return known, Step(iscsitadm_secret.of_initiator(local, secret, renew=renew), silent=True)

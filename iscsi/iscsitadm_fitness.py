@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from iscsi import iscsitadm_programs, solaris
+from iscsi import iscsitadm_access, solaris
 from iscsi.backend import Needs
 from iscsi.iscsitadm_rows import LocalInitiator, parse_admin, parse_initiators, parse_portal_groups, parse_targets
 from iscsi.model import Check, PortalGroup
@@ -149,7 +149,7 @@ def prepare(needs: Needs) -> tuple[Step, ...]:
     enable = Step(("svcadm", "enable", "-s", ISCSITGT))
     if needs.portal_group is None:
         return (enable,)
-    words = iscsitadm_programs.portal_group(portal_group(needs.portal_group), _addresses(needs))
+    words = iscsitadm_access.portal_group(portal_group(needs.portal_group), _addresses(needs))
     return enable, Step(words, silent=True)
 
 

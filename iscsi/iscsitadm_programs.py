@@ -310,117 +310,48 @@ for one in $tpgts; do
 done
 """
 
-# The daemon looks for the first local initiator with an iSCSI name (check_access), so there may be one only.
-_ADMIT = r"""
-dom0=$1 initiator=$2 user=$3
-t="$xvm_become iscsitadm"
-was=$IFS nl='
-'
-set -f
-die() { echo "$*" >&2; exit 1; }
-rows=`{ $t list initiator -v && echo listed:; } | tr '\134' '?' | sed -n '
-/^Initiator: /{
-s///
-h
-}
-/^    iSCSI Name: /{
-s///
-G
-s/^\(.*\)\n\(.*\)$/\2	\1/
-p
-}
-/^    CHAP Name: /{
-s///
-G
-s/^\(.*\)\n\(.*\)$/\2		\1/
-p
-}
-s/^listed:$/listed/p'`
-there= listed=
-IFS=$nl
-for row in $rows; do
-    IFS=$was
-    theirs=`echo "$row" | sed 's/	.*//'` other=`echo "$row" | sed 's/.*	//'`
-    case $row in
-    listed) listed=1 ;;
-    "$dom0		$user") user= ;;
-    *"		"*) ;;
-    "$dom0	$initiator") there=1 ;;
-    "$dom0	"*) die "the local initiator $dom0 is $other, not $initiator: set another host_group for that dom0" ;;
-    *"	$initiator") die "$initiator is the local initiator $theirs already: set that as host_group of that dom0" ;;
-    esac
-done
-IFS=$was
-[ -n "$listed" ] || exit 1
-[ -n "$there" ] || $t create initiator -n "$initiator" "$dom0" || exit
-[ -z "$user" ] || $t modify initiator -H "$user" "$dom0"
-"""
 
-_PORTAL_GROUP = r"""
-group=$1
-t="$xvm_become iscsitadm"
-shift
-said=`$t create tpgt "$group" 2>&1` || case $said in
-*"already exists"*) ;;
-*) echo "$said" >&2; exit 1 ;;
-esac
-for address do
-    $t modify tpgt -i "$address" "$group" || exit
-done
-"""
-
-
-def _program(text: str, name: str, *arguments: Word) -> Argv:
+def program(text: str, name: str, *arguments: Word) -> Argv:
     """A program that puts $xvm_become where it belongs by itself; ``name`` says what it does."""
     return ("sh", "-c", text, name, *arguments)
 
 
 def local_name(target: Word) -> Argv:
     """Print what is recorded as a volume's target, for ``LOCAL_NAME`` to pick the node's own name for it out."""
-    return _program('echo "$1"', "local-name", target)
+    return program('echo "$1"', "local-name", target)
 
 
 def check(unit: Word, dataset: str) -> Argv:
     """Fails, and says why, where anything but our target serves the zvol, or our target another zvol."""
-    return _program(_HEAD + "find\n", "iscsitadm-check", unit, dataset)
+    return program(_HEAD + "find\n", "iscsitadm-check", unit, dataset)
 
 
 def make(unit: Word, dataset: str) -> Argv:
     """A target on a zvol that lets nobody in; one that is there stays as it is."""
-    return _program(_HEAD + _SECTOR + _RIGHTS + _MADE + _MAKE, "iscsitadm-make", unit, dataset)
+    return program(_HEAD + _SECTOR + _RIGHTS + _MADE + _MAKE, "iscsitadm-make", unit, dataset)
 
 
 def suspend(unit: Word, dataset: str) -> Argv:
     """Delete a target that lets nobody in."""
-    return _program(_HEAD + _SECTOR + _SUSPEND, "iscsitadm-suspend", unit, dataset)
+    return program(_HEAD + _SECTOR + _SUSPEND, "iscsitadm-suspend", unit, dataset)
 
 
 def withdraw(unit: Word, dataset: str, *, forever: bool) -> Argv:
     """Let nobody in any more; ``forever``, or if somebody does not leave, the target is deleted."""
-    return _program(_HEAD + _RIGHTS + _WITHDRAW, "iscsitadm-withdraw", unit, dataset, "forever" if forever else "")
+    return program(_HEAD + _RIGHTS + _WITHDRAW, "iscsitadm-withdraw", unit, dataset, "forever" if forever else "")
 
 
 def withdraw_from(unit: Word, dataset: str, local: str, initiator: str) -> Argv:
     """Do not let one initiator in any more."""
-    return _program(_HEAD + _RIGHTS + _WITHDRAW_FROM, "iscsitadm-withdraw-from", unit, dataset, local, initiator)
+    return program(_HEAD + _RIGHTS + _WITHDRAW_FROM, "iscsitadm-withdraw-from", unit, dataset, local, initiator)
 
 
 def resize(unit: Word, dataset: str, volsize: str, target: Word) -> Argv:
     """The zvol's size, and a new target where there was one; prints ``name IQN``, or what is recorded as its name."""
     words = (unit, dataset, volsize, target)
-    return _program(_HEAD + _SECTOR + _RIGHTS + _MADE + _RESIZE, "iscsitadm-resize", *words)
+    return program(_HEAD + _SECTOR + _RIGHTS + _MADE + _RESIZE, "iscsitadm-resize", *words)
 
 
 def listen(unit: Word, dataset: str, portal_group: str) -> Argv:
     """Have a target reached through one portal group only."""
-    return _program(_HEAD + _LISTEN, "iscsitadm-listen", unit, dataset, portal_group)
-
-
-def admit(local: str, initiator: str, user: str) -> Argv:
-    """A local initiator, with the name it must give for CHAP, if any."""
-    return _program(_ADMIT, "iscsitadm-admit", local, initiator, user)
-
-
-def portal_group(number: str, addresses: tuple[str, ...]) -> Argv:
-    """A portal group with these addresses, and those it had."""
-    return _program(_PORTAL_GROUP, "iscsitadm-portal-group", number, *addresses)
+    return program(_HEAD + _LISTEN, "iscsitadm-listen", unit, dataset, portal_group)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from iscsi import iscsitadm_access
 from iscsi import iscsitadm_programs as programs
 from remote.script import Argv
 from tests.iscsi.iscsitgt_fake import DATASET, DEVICE, IQN, MIB, Fake, How
@@ -32,7 +33,7 @@ def _resize(size: int) -> Argv:
 
 
 ALL = [MAKE, SUSPEND, HIDE, REMOVE, LATER, CHECK, _resize(MIB), programs.listen(UNIT, DATASET, "1"),
-       programs.admit("xen1", XEN1, "user"), programs.portal_group("1", ("192.0.2.1",))]  # fmt: skip
+       iscsitadm_access.admit("xen1", XEN1, "user"), iscsitadm_access.portal_group("1", ("192.0.2.1",))]  # fmt: skip
 
 
 @pytest.fixture(params=["dash", "bash"])
@@ -428,7 +429,7 @@ def test_a_dom0_is_made_known_once(fake: Fake) -> None:
     """By its local name and, where it must prove itself, with its user; the second time nothing is changed."""
     for user in ("", "user"):
         for _ in range(2):
-            _did(fake, programs.admit("xen1", XEN1, user))
+            _did(fake, iscsitadm_access.admit("xen1", XEN1, user))
         wanted = {"iqn": XEN1, "user": user or "Not set", "secret": "Not set"}
         assert wanted == fake.initiators["xen1"]
         assert 1 == len([ran for ran in fake.ran if "create initiator" in ran])
@@ -439,7 +440,7 @@ def test_a_dom0_is_made_known_once(fake: Fake) -> None:
 def test_an_initiator_has_one_local_name(fake: Fake, local: str, initiator: str) -> None:
     """The daemon takes the first it finds: under another name, or as another one, it would not be let in."""
     fake.initiators[local] = {"iqn": initiator, "user": "Not set", "secret": "Not set"}
-    assert local in _failed(fake, programs.admit("xen1", XEN1, "user"))
+    assert local in _failed(fake, iscsitadm_access.admit("xen1", XEN1, "user"))
     assert [local] == list(fake.initiators)
 
 
@@ -449,7 +450,7 @@ def test_one_portal_group_only(fake: Fake) -> None:
     fake.targets[UNIT]["tpgts"] = ["3"]
     assert "portal group 1 has no address" in _failed(fake, programs.listen(UNIT, DATASET, "1"))
     for _ in range(2):
-        _did(fake, programs.portal_group("1", ("192.0.2.1", "192.0.2.2")))
+        _did(fake, iscsitadm_access.portal_group("1", ("192.0.2.1", "192.0.2.2")))
         _did(fake, programs.listen(UNIT, DATASET, "1"))
     assert ["1"] == fake.targets[UNIT]["tpgts"]
 

@@ -267,7 +267,8 @@ def test_what_is_only_in_usr_sbin() -> None:
 
 _MODULES = """
 remote.script storage.checkpoints storage.notes storage.pool storage.rollback storage.zvol iscsi.access
-iscsi.comstar_fitness iscsi.iscsitadm_fitness iscsi.iscsitadm_programs iscsi.iscsitadm_script iscsi.iscsitadm_secret
+iscsi.comstar_fitness iscsi.iscsitadm_access iscsi.iscsitadm_fitness iscsi.iscsitadm_programs
+iscsi.iscsitadm_script iscsi.iscsitadm_secret
 exporters.latency exporters.snapshots dom0.running dom0.solaris_iscsi dom0.xenstore
 """
 
