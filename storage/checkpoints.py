@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from remote.errors import InvalidValue
 from remote.script import Query, Step
-from storage import zvol
+from storage import snapshots, zvol
 from storage.names import property_value, shown
-from storage.notes import Notes, questions
+from storage.notes import Notes
 from storage.snapshots import Family, Snapshot
 from storage.zvol import PREFIX
 
@@ -145,10 +145,10 @@ def _disk(dataset: str) -> str:
     return dataset.rpartition("/")[2]
 
 
-def family(base: str, below: str) -> tuple[Query[str], Query[str], Query[str]]:
-    """All that is asked of a guest's dataset, or of a place for several, below ``base``; for ``notes.read``."""
+def family(below: str) -> tuple[Query[str], Query[str]]:
+    """All that is asked of a guest's dataset, or of a place for several; for ``notes.read``."""
     ours = (zvol.STATE, zvol.GUEST, zvol.GUID, KEPT_FOR, REHEARSAL, zvol.THICK, *JOURNAL, *OURS)
-    return questions(base, below, ours)
+    return snapshots.family(below, ours)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------

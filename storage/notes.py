@@ -209,14 +209,8 @@ def kept_apart(base: str) -> Query[str]:
     return Query(argv, str, absent=(zvol.NO_DATASET,))
 
 
-def questions(base: str, below: str, properties: Sequence[str]) -> tuple[Query[str], Query[str], Query[str]]:
-    """All about a dataset, those below it, their snapshots, and what is noted of these; for ``read``."""
-    own, newer = snapshots.family(below, properties)
-    return own, newer, kept_apart(base)
-
-
 def read(text: str, newer: str, apart: str) -> Family:
-    """The answers of ``questions``. What a snapshot has itself is the younger one."""
+    """The answers of ``snapshots.family`` and ``kept_apart``. What a snapshot has itself is the younger one."""
     family, notes = snapshots.read_family(text, newer), parse(apart)
     noted = {
         dataset: tuple(replace(one, ours={**notes.get(one.name.lower(), {}), **one.ours}) for one in own)

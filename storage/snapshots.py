@@ -111,7 +111,8 @@ def read_family(text: str, newer: str = "") -> Family:
     rows = zvol.rows(text)
     # What came between the two questions is as if it had come after both.
     for key, values in zvol.rows(newer).items():
-        rows.get(key, {}).update(values)
+        if key in rows:
+            rows[key].update(values)
     kinds, volsizes, written, ours = {}, {}, {}, {}
     snapshots: dict[str, list[Snapshot]] = {}
     for full, row in rows.items():

@@ -68,12 +68,12 @@ def create(node: StorageNode, guests: Sequence[str], note: Note) -> Taken:
 
 def carry_out(node: StorageNode, guests: Sequence[str], snapshot: str, plan: Plan) -> Taken:
     """Take a checkpoint as planned, and read it back in the same trip."""
-    asked = [query for guest in guests for query in node.family(node.parent(guest))]
-    outcome = node.run(plan, then=asked)
+    asked = [query for guest in guests for query in checkpoints.family(node.parent(guest))]
+    outcome = node.run(plan, then=(*asked, node.noted))
     _raise_failure(node, guests, plan, outcome)
     cost = checkpoints.read_cost(outcome.steps[plan.roles.index("space")].stdout)
-    texts = iter([one.get() for one in outcome.answers])
-    families = [notes.read(*three) for three in zip(texts, texts, texts, strict=True)]
+    *texts, noted = (one.get() for one in outcome.answers)
+    families = [notes.read(own, newer, noted) for own, newer in zip(texts[::2], texts[1::2], strict=True)]
     found = tuple(_taken(node, guest, family, snapshot) for guest, family in zip(guests, families, strict=True))
     return Taken(snapshot, found, cost.cost if cost else 0, cost.available if cost else 0)
 
@@ -135,7 +135,7 @@ def _no_room(node: StorageNode, listed: str, cost: checkpoints.Cost) -> str:
 def listed(node: StorageNode) -> tuple[Checkpoint, ...]:
     """Every checkpoint of every guest, by guest, oldest first; what rollbacks put aside is seen guest by guest."""
     base = node.settings.base
-    family = notes.read(*(one.get() for one in node.ask(node.family(base))))
+    family = notes.read(*(one.get() for one in node.ask((*checkpoints.family(base), node.noted))))
     parents = sorted({one.rpartition("/")[0] for one, kind in family.kinds.items() if kind == "volume"})
     guests = [(one.removeprefix(f"{base}/"), one) for one in parents]
     whole = [(guest, parent) for guest, parent in guests if "/" not in guest and ":" not in guest]
@@ -155,7 +155,7 @@ def plan_note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> 
 def note(node: StorageNode, guest: str, snapshot: str, *, outcome: str) -> Checkpoint:
     """Record how what came after a checkpoint ended. Raises NotFound."""
     plan = plan_note(node, guest, snapshot, outcome=outcome)
-    done = node.run(plan, then=node.family(node.parent(guest)))
+    done = node.run(plan, then=(*checkpoints.family(node.parent(guest)), node.noted))
     failure = plan.failure(done)
     if isinstance(failure, StepFailed) and zvol.NO_DATASET in failure.stderr:
         raise NotFound(f"{node.name}: {guest} has no checkpoint {snapshot}") from failure

@@ -140,8 +140,9 @@ def questions(node: StorageNode, guest: str) -> tuple[Query[Any], ...]:
     return (
         *inspection.list_questions(node, parent),
         zvol.zvols(kept),
-        *node.family(parent),
-        *node.family(kept),
+        *checkpoints.family(parent),
+        *checkpoints.family(kept),
+        node.noted,
         snapshots.origins(pool),
         rollback.programs(pool),
     )
@@ -158,14 +159,14 @@ def look(node: StorageNode, guest: str) -> GuestState:
 def answer(node: StorageNode, guest: str, answers: Sequence[Answer[Any]]) -> GuestState:
     """In the order of ``questions``. Raises what a question ran into."""
     parent = node.parent(guest)
-    *exports, aside, own, own_newer, own_notes, kept, kept_newer, kept_notes, origins, programs = answers
+    *exports, aside, own, own_newer, kept, kept_newer, noted, origins, programs = answers
     everything = node.backend.read_all([part.get() for part in exports[1:]])
     state = GuestState(
         guest=guest,
         parent=parent,
         disks=(),
-        family=notes.read(own.get(), own_newer.get(), own_notes.get()),
-        aside=notes.read(kept.get(), kept_newer.get(), kept_notes.get()),
+        family=notes.read(own.get(), own_newer.get(), noted.get()),
+        aside=notes.read(kept.get(), kept_newer.get(), noted.get()),
         shelved={one.dataset: identity(node, one.ours.get("guid"), one.ours.get("target")) for one in aside.get()},
         origins=origins.get(),
         programs=programs.get(),

@@ -10,7 +10,7 @@ from iscsi.backends import BACKENDS
 from iscsi.probe import Capabilities
 from remote.host import Answer, Host, Outcome, guest_lock
 from remote.script import Captured, Lock, Query, Secret, Step, Word
-from storage import checkpoints, names, notes, zvol
+from storage import names, notes, zvol
 from storage.names import VolumeName
 from storage.notes import Notes
 from storage.vintage import VINTAGES, Vintage
@@ -115,9 +115,10 @@ class StorageNode:
         """Where what is known of checkpoints is kept from now on."""
         return notes.kept(self.settings.base, on_snapshots=self.vintage.snapshot_properties)
 
-    def family(self, below: str) -> tuple[Query[str], Query[str], Query[str]]:
-        """Datasets and snapshots below one; for ``storage.notes.read``."""
-        return checkpoints.family(self.settings.base, below)
+    @property
+    def noted(self) -> Query[str]:
+        """What an older release noted of checkpoints, or this one does; for ``storage.notes.read``."""
+        return notes.kept_apart(self.settings.base)
 
     @property
     def shared(self) -> bool:

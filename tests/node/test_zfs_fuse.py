@@ -64,7 +64,7 @@ def _guest(old: OldZfs, guest: str = "web1", *disks: str) -> str:
 
 
 def _family(old: OldZfs, below: str) -> Family:
-    return notes.read(*(answer.get() for answer in old.host.ask(checkpoints.family(BASE, below))))
+    return notes.read(*(answer.get() for answer in old.host.ask((*checkpoints.family(below), notes.kept_apart(BASE)))))
 
 
 def _fails(old: OldZfs, *steps: Step) -> str:
@@ -288,7 +288,9 @@ def test_notes_apart(old: OldZfs) -> None:
     old.host.run(steps).must()
 
     def found() -> dict[str, str]:
-        family = notes.read(*(answer.get() for answer in old.host.ask(notes.questions(BASE, BASE, ()))))
+        family = notes.read(
+            *(answer.get() for answer in old.host.ask((*snapshots.family(BASE, ()), notes.kept_apart(BASE))))
+        )
         one = family.find(f"{parent}/root", tag)
         return dict(one.ours) if one else {}
 

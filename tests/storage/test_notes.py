@@ -102,10 +102,10 @@ def test_what_a_snapshot_says_itself_is_younger() -> None:
     assert ("pre", "rolled back") == (found.note.role, found.outcome)
 
 
-def test_the_third_question() -> None:
+def test_the_question() -> None:
     """Where nothing was ever noted apart there is no such dataset; that is no failure."""
-    *_, third = checkpoints.family(BASE, PARENT)
-    assert ("get", PLACE, ("dataset does not exist",)) == (third.argv[1], third.argv[-1], third.absent)
+    asked = notes.kept_apart(BASE)
+    assert ("get", PLACE, ("dataset does not exist",)) == (asked.argv[1], asked.argv[-1], asked.absent)
 
 
 LISTED = f'"list -H -o name -t snapshot -r {PARENT}") printf "{PARENT}@{TAG}\\n{PARENT}/a@{TAG}-2\\n" ;;\n'
