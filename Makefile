@@ -16,7 +16,7 @@ OLD_ZFS := zfs-fuse libfuse2
 # Xen's own parser of disk lines; other Debian releases have another version, and the test that asks it is skipped.
 ORACLE := libxenmisc4.17
 # What builds and runs the lab; shellcheck and vagrant check the parts of it that are not run.
-LAB_PACKAGES := $(DEMO_PACKAGES) libiscsi-bin qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs xz-utils \
+LAB_PACKAGES := $(DEMO_PACKAGES) libiscsi-bin qemu-system-x86 qemu-utils mmdebstrap cpio e2fsprogs xz-utils \
   prometheus $(PROMTOOL)
 CHECK_PACKAGES := shellcheck vagrant vagrant-libvirt
 LAB := $(BIN)/python -m vagrant.lab

@@ -19,10 +19,19 @@ from storage.vintage import FEATURES, VINTAGES
 from tests.machines import ILLUMOS, MACHINES, SOLARIS11, Machine, install
 from xvmstore.exporter_targets import BY_BACKEND
 
+
+def _takes_tools_from_path(words: tuple[str, ...]) -> bool:
+    """False for a busybox that was built to run its own tools whatever PATH says, as Debian's static one is."""
+    if (shell := shutil.which(words[0])) is None:
+        return False
+    argv = [shell, *words[1:], "-c", "uname"]
+    return subprocess.run(argv, env={"PATH": "/nonexistent"}, capture_output=True, check=False).returncode == 127
+
+
 SHELLS = [
     words
     for words in (("dash",), ("bash", "--posix"), ("ksh93",), ("mksh",), ("busybox", "sh"), ("yash",))
-    if shutil.which(words[0])
+    if _takes_tools_from_path(words)
 ]
 _OLD = ("snapshot_properties", "space_used_by", "shareiscsi")
 _SOLARIS11 = ("snapshot_properties", "space_used_by")

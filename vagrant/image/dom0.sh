@@ -6,7 +6,7 @@
 out=$1
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-make_tree "$tree" "$BASE,busybox-static,zstd,multipath-tools" \
+make_tree "$tree" "$BASE,zstd,multipath-tools" \
     --customize-hook="install -D -m 755 -t \"\$1\"/usr/local/sbin $HERE/../provision/dom0-debian.sh" \
     --customize-hook='chroot "$1" /usr/local/sbin/dom0-debian.sh install'
 lab_settings "$tree" dom0 10.77.0.2

@@ -2,7 +2,7 @@
 # Sourced by the scripts of the two machines: what they share, and how a tree becomes an image.
 # shellcheck source=tree.sh
 . "$(dirname "$0")/tree.sh"
-BASE=systemd-sysv,udev,kmod,iproute2,openssh-server,linux-image-amd64,netbase,procps,e2fsprogs,python3-minimal
+BASE=systemd-sysv,udev,kmod,iproute2,openssh-server,linux-image-amd64,netbase,procps,e2fsprogs,python3-minimal,busybox-static
 
 # lab_settings TREE NAME ADDRESS: what both machines share.
 lab_settings() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# initramfs.sh TREE OUT: busybox, the modules the root disk needs, and a switch to it. Root is /dev/vda.
+# initramfs.sh TREE OUT: its static busybox, the modules the root disk needs, and a switch to it. Root is /dev/vda.
 # With "lab.probe" on the kernel's command line it only says LAB-PROBE-OK and powers off: does this accelerator work?
 set -eu
 tree=$1 out=$2
@@ -7,7 +7,7 @@ kernel=$(basename "$(echo "$tree"/lib/modules/*)")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/bin" "$work/m" "$work/proc" "$work/sys" "$work/dev" "$work/newroot"
-cp "${LAB_BUSYBOX:-/bin/busybox}" "$work/bin/busybox"
+cp "$tree/bin/busybox" "$work/bin/busybox"
 for module in virtio_pci virtio_blk crc32c_generic ext4; do
     chroot "$tree" modprobe -S "$kernel" --show-depends "$module" | awk '/^insmod/ { print $2 }' | while read -r file; do
         name=$(basename "$file")

@@ -18,7 +18,7 @@ from vagrant.lab.packages import Mirror
 from vagrant.lab.settings import IMAGE, PROVISION, SUITE, LabError, cache, forget_old, key, zfs_release
 
 TOOLS = {"mmdebstrap": "mmdebstrap", "qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs", "cpio": "cpio",
-         "busybox": "busybox-static", "ssh": "openssh-client", "qemu-img": "qemu-utils", "xz": "xz-utils"}  # fmt: skip
+         "ssh": "openssh-client", "qemu-img": "qemu-utils", "xz": "xz-utils"}  # fmt: skip
 # Generous: on two busy cores the compiler takes up to half an hour.
 _LONGEST = {"modules": 2700, "storage": 900, "dom0": 900}
 Say = Callable[[str], None]
@@ -98,7 +98,6 @@ def _script(name: str, *arguments: Path, mirror: Mirror, key_file: Path | None) 
         "LAB_SOURCES": str(mirror.sources),
         "LAB_PREFERENCES": str(mirror.preferences),
         "LAB_KEY": str(key_file),
-        "LAB_BUSYBOX": shutil.which("busybox") or "",
     }
     log = cache() / "build.log"
     longest = _LONGEST["modules" if name == "zfs-modules.sh" else name.removesuffix(".sh")]
