@@ -593,6 +593,30 @@ def test_grow(host: Host) -> None:
     assert (0, f"/dev/sda {2 << 30}\n") == (said.returncode, said.stdout), said.stderr
 
 
+def test_grow_of_a_map(host: Host) -> None:
+    """The map is what the guest uses: it grows, also if multipathd refuses once and one path is not in it."""
+    host.know(portals="192.0.2.10:3260 192.0.2.11:3260", multipath="yes")
+    blocks = host.root / "sys/class/block"
+    (blocks / "dm-3/dm").mkdir(parents=True)
+    for name, value in {"size": 1 << 21, "dev": "253:3", "dm/uuid": "mpath-3600144f0", "dm/name": "web1"}.items():
+        (blocks / "dm-3" / name).write_text(f"{value}\n")
+    (host.root / "bin/multipathd").write_text(
+        f"""#!/bin/sh
+        case "$*" in
+        "add path "*) : >{blocks}/$3/holders/dm-3 ;;
+        "resize map web1") [ ! -e {blocks}/busy ] || exec rm {blocks}/busy && echo {2 << 21} >{blocks}/dm-3/size ;;
+        *) exit 1 ;;
+        esac
+        """
+    )
+    said = host.run("login", ID)
+    assert 0 == said.returncode, said.stderr
+    (blocks / "sdb/holders/dm-3").unlink()
+    (blocks / "busy").touch()
+    said = host.run("grow", ID, str(2 << 30))
+    assert (0, f"/dev/dm-3 {2 << 30}\n") == (said.returncode, said.stdout), said.stderr
+
+
 def test_a_map_it_does_not_understand(host: Host) -> None:
     """Refused, rather than half of it used."""
     host.know(colour="blue")
