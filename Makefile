@@ -60,7 +60,7 @@ test: setup ## all that this machine can run: real sshd, real iSCSI, the embedde
 	@test -e .venv/zfs-fuse/sbin/zfs-fuse || { mkdir -p .venv/zfs-fuse.debs && cd .venv/zfs-fuse.debs && \
 	  apt-get download $(OLD_ZFS) && for file in *.deb; do dpkg-deb -x $$file ../zfs-fuse; done; } || true
 	rm -rf .proofs
-	XVMSTORE_PROOFS=$(CURDIR)/.proofs $(BIN)/pytest -q -n 2
+	XVMSTORE_PROOFS=$(CURDIR)/.proofs $(BIN)/pytest -q -n 2 --dist worksteal
 	$(BIN)/python -m tests.platforms --check .proofs
 
 lab-packages:

@@ -3,7 +3,6 @@
 The commands are counted first on a run without faults, so that no step added later escapes.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +11,8 @@ import pytest
 from embedded.initiator import Session
 from remote.errors import XvmError
 from tests.contract.luns import lun
+from tests.node.faults import FAULTS, sampled
 from tests.node.live import LiveNode
-from tests.node.test_faults import FAULTS
 from xvmstore import Site
 from xvmstore.upgrades import Wanted
 
@@ -51,8 +50,6 @@ OPERATIONS = {
     "upgrade": Operation(lambda site, guest, name: site.upgrades.upgrade(guest, ("false",)), b"B", again=_resume),
     "promote": Operation(_promote, b"A"),
 }
-# Every command of the usual way back; of the rest every fourth, each time others, unless all is asked for.
-THOROUGH = bool(os.environ.get("XVMSTORE_THOROUGH"))
 CASES = [*((name, fault) for name in OPERATIONS for fault in ("fail-after", "kill")), ("upgrade", "drop")]
 
 
@@ -105,8 +102,7 @@ def test_any_command_may_fail(fresh: Callable[[str], LiveNode], guest: str, name
         operation.does(site, guest, checkpoint)
         count = sum(len(one["commands"]) for one in node.execs()[before:])
         assert count > 20
-        every = 1 if THOROUGH else 7
-        for number in range(1 + (sum(map(ord, name + fault)) % every), count + 1, every):
+        for number in sampled(count, f"{name}-{fault}", every=9):
             # One guest for all, or the node has more to list each time.
             _tidy(site, guest, checkpoint)
             _change(node, site, guest, checkpoint, name)

@@ -7,8 +7,8 @@ import pytest
 
 from remote.errors import XvmError
 from tests.contract.checkpoints import DISKS, listed, made, read, take, write
+from tests.node.faults import FAULTS, sampled
 from tests.node.live import LiveNode, upgraded
-from tests.node.test_faults import FAULTS
 from xvmstore import Site
 
 pytestmark = pytest.mark.node
@@ -135,7 +135,7 @@ def test_any_command_may_fail(fresh: Callable[[str], LiveNode], guest: str, faul
             does(site, guest)
             count = sum(len(one["commands"]) for one in node.execs()[before:])
             assert count > 5
-            for number in range(1, count + 1, every):
+            for number in sampled(count, fault, every=every):
                 if does is _destroy:
                     _create(site, guest)
                 _broken(node, site, does, guest=guest, fault=f"call = {number}\n{FAULTS[fault]}")

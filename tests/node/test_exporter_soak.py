@@ -13,13 +13,14 @@ import pytest
 
 from exporters.exposition import render
 from exporters.scraper import Scraper
+from tests.node.faults import THOROUGH
 from tests.node.live import LiveNode
 from tests.node.test_exporter import Samples, eventually
 from xvmstore import config
 from xvmstore.exporter_targets import target
 
 pytestmark = pytest.mark.node
-SCRAPES = 5000 if os.environ.get("XVMSTORE_THOROUGH") else 250
+SCRAPES = 5000 if THOROUGH else 250
 COMMANDS = (
     "zpool list*",
     "zpool status*",
