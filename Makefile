@@ -52,7 +52,7 @@ check: setup ## format, lint, types, layers and the quick tests: seconds, offlin
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "not node and not sshd and not shells and not lab"
+	$(BIN)/pytest -q -n 2 -m "not node and not sshd and not slow and not shells and not lab"
 
 test: setup ## all that this machine can run: real sshd, real iSCSI, the embedded node; minutes
 	$(call install,$(TEST_PACKAGES))

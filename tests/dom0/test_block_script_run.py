@@ -14,6 +14,7 @@ from dom0.block_script import FORMAT, Account, map_of, parse, text
 from dom0.disk import Disk
 from remote.script import Secret
 
+pytestmark = pytest.mark.slow
 FAKES = Path(__file__).parent / "fakes"
 SCRIPT = Path(__file__).parents[2] / "dom0/files/block-xvmstore"
 SHELLS = {"dash": ("dash",), "bash": ("bash", "--posix"), "busybox": ("busybox", "sh")}

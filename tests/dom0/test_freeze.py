@@ -21,6 +21,7 @@ from remote.host import Host
 from remote.local import LocalShell
 from remote.script import Argv, Step
 
+pytestmark = pytest.mark.slow
 SHELLS = {"dash": "dash", "bash": "bash --posix", "ksh93": "ksh93", "busybox": "busybox sh"}
 
 # What is frozen is a directory in "frozen": making one is atomic. What begins with fail or gate is made by a test.

@@ -258,6 +258,7 @@ def test_more_connections_than_there_are_threads_for_are_closed() -> None:
         assert 200 == ask(server, "/-/healthy")[0]
 
 
+@pytest.mark.slow
 def test_two_hundred_requests_leave_neither_threads_nor_descriptors() -> None:
     """A third of them aborted at some point."""
     site = San()

@@ -360,6 +360,7 @@ _CHANGE = re.compile("create|modify|delete|zfs set|zfs inherit|dd of=")
 _LIFE_AND_HOW = [*((name, "cut after") for name in LIVES), ("make", "before"), ("make", "after"), ("grow", "before")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "how"), _LIFE_AND_HOW)
 def test_whatever_fails_the_next_run_ends_it(tmp_path: Path, name: str, how: How) -> None:
     """Each change fails once, alone or with all that follows; then it is run again, and nothing was lost."""

@@ -18,6 +18,7 @@ from remote.script import Lock, Query
 from tests.remote.sshd import wait_until
 from tests.remote.support import Node, ask, executable, gated, in_background, note, noted, opened_at_the_end, sh, unnote
 
+pytestmark = pytest.mark.slow
 RACERS = 6
 ROUNDS = 5
 

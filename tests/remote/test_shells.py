@@ -24,6 +24,7 @@ from remote.standing import StandingShell
 from tests.remote.sshd import Key, Sshd, running_sshd, wait_until
 from tests.remote.support import FLAVOURS, SSH_SHELLS, Node, ask, note, noted, sh, unnote
 
+pytestmark = pytest.mark.slow
 ODD = 'it\'s "q" `date` $HOME ${n} \\ \\n %s * [a] ! # ~ ; & | < > ( ) { }\ttab\n\n line\n'
 
 

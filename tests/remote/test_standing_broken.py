@@ -34,6 +34,8 @@ from tests.remote.support import (
     opened_at_the_end,
 )
 
+pytestmark = pytest.mark.slow
+
 # --- what breaks -----------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from storage import local
 from xvmstore import local_checkpoints
 from xvmstore.local_checkpoints import LocalCheckpoint, cut, cut_list
 
+pytestmark = pytest.mark.slow
 _ZFS = f"""#!{sys.executable}
 import json, pathlib, sys
 path = pathlib.Path(sys.argv[0]).parent / "state"
