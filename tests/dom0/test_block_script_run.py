@@ -603,12 +603,12 @@ def test_grow_of_a_map(host: Host) -> None:
         (blocks / "dm-3" / name).write_text(f"{value}\n")
     (host.root / "bin/multipathd").write_text(
         f"""#!/bin/sh
-        case "$*" in
-        "add path "*) : >{blocks}/$3/holders/dm-3 ;;
-        "resize map web1") [ ! -e {blocks}/busy ] || exec rm {blocks}/busy && echo {2 << 21} >{blocks}/dm-3/size ;;
-        *) exit 1 ;;
-        esac
+        [ "$*" = "resize map web1" ] && [ ! -e {blocks}/busy ] || exec rm {blocks}/busy
+        echo {2 << 21} >{blocks}/dm-3/size
         """
+    )
+    (host.root / "bin/multipath").write_text(
+        f"#!/bin/sh\n[ $1 = -a ] || for path in sda sdb; do : >{blocks}/$path/holders/dm-3; done\n"
     )
     said = host.run("login", ID)
     assert 0 == said.returncode, said.stderr
