@@ -12,7 +12,7 @@ from tests.lab.live import THOROUGH, Dom0, LabNode
 from xvmstore import Site
 
 DISKS = ("first", "second", "third")
-CHECKPOINTS = 50 if THOROUGH else 20
+CHECKPOINTS = 50 if THOROUGH else 12
 # A rehearsal takes 16 s under emulation, a clone read on the node a second: all are cloned, and some rehearsed.
 REHEARSED = 1 if THOROUGH else 10
 BLOCK = 4096
