@@ -12,7 +12,7 @@ FAULTS = {
     "kill": 'action = "kill"',
     "kill-after": 'action = "kill"\nwhen = "after"',
 }
-# XVMSTORE_THOROUGH=1: every command in every way, and as many scrapes as of a day. It takes hours.
+# XVMSTORE_THOROUGH=1: every command in every way, and as many scrapes as of a day.
 THOROUGH = bool(os.environ.get("XVMSTORE_THOROUGH"))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints and the way back, with every command failing in every way: the same command ends it, and nothing is lost.
+"""Checkpoints and the way back, with one command in nine failing: the same command ends it, and nothing is lost.
 
 The commands are counted first on a run without faults, so that no step added later escapes.
 """

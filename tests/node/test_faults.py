@@ -1,4 +1,4 @@
-"""Every operation, with every one of its commands failing in every way: nothing is left, or the same command ends it.
+"""Every operation, with its commands failing one by one: nothing is left, or the same command ends it.
 
 The commands are counted first on a run without faults, so that no step added later escapes.
 """
