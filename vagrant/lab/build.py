@@ -28,16 +28,21 @@ def images(say: Say) -> Path:
     """The folder with both images, built if it is not there. Raises LabError."""
     _check_tools()
     release = zfs_release()
-    mirror = packages.ask(cache() / "apt", zfs=release)
-    modules = _layer(
-        "modules",
-        key(IMAGE / "tree.sh", IMAGE / "zfs-modules.sh", mirror.of(packages.ZFS)),
-        lambda out: _script("zfs-modules.sh", out, mirror=mirror, key_file=None),
-        say,
-    )
+    for at_most in (packages.A_DAY, 0.0):
+        mirror = packages.ask(cache() / "apt", zfs=release, at_most=at_most)
+        modules, images_ = _names(mirror)
+        # What is built takes what the mirror has now: it must have the name of that, and the modules for that kernel.
+        if (cache() / "images" / images_).exists():
+            break
+    built = _layer("modules", modules, lambda out: _script("zfs-modules.sh", out, mirror=mirror, key_file=None), say)
+    return _layer("images", images_, lambda out: _images(out, built, mirror), say)
+
+
+def _names(mirror: Mirror) -> tuple[str, str]:
+    """What the modules and the images made from these packages are called."""
+    modules = key(IMAGE / "tree.sh", IMAGE / "zfs-modules.sh", mirror.of(packages.ZFS))
     recipe = [*sorted(IMAGE.glob("*")), *sorted(PROVISION.glob("*-debian.sh"))]
-    facts = mirror.of((*packages.ZFS, *packages.STORAGE, *packages.DOM0))
-    return _layer("images", key(*recipe, facts, modules.name), lambda out: _images(out, modules, mirror), say)
+    return modules, key(*recipe, mirror.of((*packages.ZFS, *packages.STORAGE, *packages.DOM0)), modules)
 
 
 def _check_tools() -> None:

@@ -13,7 +13,7 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 ZFS = ("zfs-dkms", "zfsutils-linux", "linux-headers-amd64")
 STORAGE = ("linux-image-amd64", "targetcli-fb", "python3-rtslib-fb", "openssh-server", "systemd")
 DOM0 = ("linux-image-amd64", "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "open-iscsi", "openssh-server", "udev")
-_A_DAY = 86400
+A_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,11 @@ class Mirror:
         return "\n".join(f"{name}={self.versions[name]}" for name in packages)
 
 
-def ask(folder: Path, *, zfs: str) -> Mirror:
-    """Candidate versions, from lists at most a day old; older ones do where no mirror answers. Raises LabError."""
+def ask(folder: Path, *, zfs: str, at_most: float = A_DAY) -> Mirror:
+    """Candidate versions, from lists at most so many seconds old; older ones do where no mirror answers.
+
+    Raises LabError.
+    """
     for name in ("state/lists/partial", "cache/archives/partial", "empty"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     sources, preferences = folder / "lab.list", folder / f"zfs-{zfs}.pref"
@@ -38,7 +41,8 @@ def ask(folder: Path, *, zfs: str) -> Mirror:
     _write(preferences, f"Package: src:zfs-linux\nPin: release n={ZFS_SUITES[zfs]}\nPin-Priority: 990\n")
     (folder / "status").touch()
     stamp = folder / "updated"
-    if not stamp.exists() or stamp.read_text() != sources.read_text() or stamp.stat().st_mtime < time.time() - _A_DAY:
+    known = stamp.exists() and stamp.read_text() == sources.read_text()
+    if not known or stamp.stat().st_mtime < time.time() - at_most:
         _update(folder, sources, stamp)
     return Mirror(sources, preferences, _candidates(folder, sources, preferences))
 
