@@ -3,13 +3,14 @@
 import itertools
 
 from tests.lab.live import Dom0, LabNode
+from vagrant.lab.machine import LINUX
 
 CONFIG = """\
 name = "{name}"
 type = "pv"
 kernel = "/root/guest/guest.vmlinux"
 ramdisk = "/root/guest/guest.cpio.gz"
-extra = "console=hvc0 quiet mitigations=off"
+extra = "console=hvc0 quiet {options}"
 memory = 96
 vcpus = 1
 {disks}
@@ -23,16 +24,19 @@ class Guest:
     def __init__(self, dom0: Dom0, name: str, disks: str) -> None:
         self._dom0, self.name = dom0, name
         self.log = f"/var/log/xen/console/guest-{name}.log"
-        dom0.run(f"rm -f {self.log}; cat >/root/{name}.cfg <<'END'\n{CONFIG.format(name=name, disks=disks)}END")
+        config = CONFIG.format(name=name, options=LINUX, disks=disks)
+        dom0.run(f"rm -f {self.log}; cat >/root/{name}.cfg <<'END'\n{config}END")
         dom0.run(f"xl create -q /root/{name}.cfg")
         self.saw("GUEST-UP")
 
     def saw(self, words: str, *, seconds: int = 90) -> None:
         """Wait until it says something on its console (a pattern of grep)."""
-        late = f"{{ tail -n 20 {self.log} >&2; exit 1; }}"
-        tries = f"i=$((i+1)); [ $i -le {seconds * 2} ] || {late}; sleep 0.5"
-        wait = f"i=0; until grep -q '{words}' {self.log}; do {tries}; done"
-        self._dom0.run(wait, seconds=seconds + 60)
+        # Not asked again and again: dom0 would do little else under emulation. Its root has bash.
+        follow = f"exec 3< <(exec tail -n +1 -F {self.log} 2>/dev/null); tail=$!"
+        wait = f"timeout {seconds} grep -q '{words}' <&3; found=$?; kill $tail"
+        self._dom0.run(
+            f"{follow}; {wait}; [ $found = 0 ] || {{ tail -n 20 {self.log} >&2; exit 1; }}", seconds=seconds + 60
+        )
 
     def does(self, command: str) -> None:
         """Run a command in it; it must end well."""

@@ -25,7 +25,9 @@ _XEN = (
     "console=com1 com1=115200,8n1 dom0_mem=1536M,max:1536M dom0_max_vcpus=1 loglvl=warning sched=credit noreboot "
     "smap=off smep=off xpti=off spec-ctrl=no"
 )
-_LINUX = "root=/dev/vda rw mitigations=off nokaslr net.ifnames=0 loglevel=4"
+# TCG keeps what it has translated by virtual address: with programs at random ones, it begins anew with each process.
+LINUX = "mitigations=off nokaslr norandmaps"
+_LINUX = f"root=/dev/vda rw {LINUX} net.ifnames=0 loglevel=4"
 
 
 @dataclass(frozen=True)
