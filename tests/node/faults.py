@@ -16,7 +16,7 @@ FAULTS = {
 THOROUGH = bool(os.environ.get("XVMSTORE_THOROUGH"))
 
 
-def sampled(count: int, case: str, *, every: int) -> range:
-    """The numbers of the commands to break, of ``count``: one in ``every``, from another one for each case."""
+def sampled(count: int, first: int, *, every: int) -> range:
+    """The numbers of the commands to break, of ``count``: one in ``every``; the next ones with the next ``first``."""
     every = 1 if THOROUGH else every
-    return range(1 + sum(map(ord, case)) % every, count + 1, every)
+    return range(1 + first % every, count + 1, every)
