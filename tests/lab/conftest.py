@@ -1,6 +1,7 @@
 """Fixtures: the lab's node, set back before each module, in the place where ``tests/node`` has the embedded ones."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
-    """The running lab; started, and if need be built, by whoever asks first."""
-    found = Lab.here(print)
+    """A running lab, of each worker its own; started, and if need be built, by whoever asks first."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    found = Lab.here(print, number=int(worker.removeprefix("gw")))
     found.up()
     return found
 
