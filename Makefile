@@ -87,7 +87,7 @@ lab-log: setup ## the end of both serial consoles
 lab-test: setup lab-packages ## the tests on the lab, which is started for them; minutes
 	$(LAB) up || { $(LAB) log; exit 1; }
 	rm -rf .proofs-lab
-	XVMSTORE_PROOFS=$(CURDIR)/.proofs-lab $(BIN)/pytest -q -m lab -n 2 --dist loadfile tests/lab || { $(LAB) log; $(LAB) down; exit 1; }
+	XVMSTORE_PROOFS=$(CURDIR)/.proofs-lab $(BIN)/pytest -q -m lab tests/lab || { $(LAB) log; $(LAB) down; exit 1; }
 	$(LAB) down
 	$(BIN)/python -m tests.platforms --check .proofs-lab
 

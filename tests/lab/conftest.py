@@ -1,7 +1,6 @@
 """Fixtures: the lab's node, set back before each module, in the place where ``tests/node`` has the embedded ones."""
 
 import itertools
-import os
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
-    """A running lab, of each worker its own; started, and if need be built, by whoever asks first."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    found = Lab.here(print, number=int(worker.removeprefix("gw")))
+    """The running lab; started, and if need be built, by whoever asks first."""
+    found = Lab.here(print)
     found.up()
     return found
 

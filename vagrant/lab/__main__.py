@@ -52,9 +52,8 @@ def _ssh(words: list[str]) -> None:
 
 
 def _log(_words: list[str]) -> None:
-    folder = Lab.here(say).folder
-    for console in sorted(folder.parent.glob(f"{folder.stem}.*/*.console")):
-        sys.stdout.write(f"== {console}\n{build.tail(console, 60)}\n")
+    for one in Lab.here(say).machines:
+        sys.stdout.write(f"== {one.console}\n{build.tail(one.console, 60)}\n")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

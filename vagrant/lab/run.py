@@ -28,26 +28,22 @@ _READY = {
 
 
 class Lab:
-    """A lab of this cache. Its folder holds disks with the saved state, consoles, keys and an ssh_config.
+    """The lab of this cache. Its folder holds disks with the saved state, consoles, keys and an ssh_config."""
 
-    ``number`` tells several apart that run at once: 0 is the one that the commands are about.
-    """
-
-    def __init__(self, images: Path, *, say: Say, number: int = 0) -> None:
+    def __init__(self, images: Path, *, say: Say) -> None:
         self._images = images
         self._say = say
         self.accel = _accelerator(images, say)
         names = [" ".join(machine.command(kind, Path("i"), accel=self.accel, forwards=())) for kind in (STORAGE, DOM0)]
         sources = [HERE / "machine.py", HERE / "run.py"]
         qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
-        self._recipe = key(images.name, qemu, *names, *sources)
-        self.folder = cache() / "state" / f"{self._recipe}.{number}"
+        self.folder = cache() / "state" / key(images.name, qemu, *names, *sources)
         self.storage, self.dom0 = Machine(STORAGE, self.folder), Machine(DOM0, self.folder)
 
     @classmethod
-    def here(cls, say: Say, *, number: int = 0) -> "Lab":
-        """A lab of this machine; builds its images if need be. Raises LabError."""
-        return cls(build.images(say), say=say, number=number)
+    def here(cls, say: Say) -> "Lab":
+        """The lab of this machine; builds its images if need be. Raises LabError."""
+        return cls(build.images(say), say=say)
 
     @property
     def machines(self) -> tuple[Machine, Machine]:
@@ -76,16 +72,14 @@ class Lab:
         with self._locked():
             if self.running:
                 return
-            for folder in _in_use(self.folder.parent):
-                if folder == self.folder or folder.stem != self._recipe:
-                    _stop(folder)
+            self.down()
             began = time.monotonic()
             try:
                 self._start(saved=(self.folder / "saved").exists())
             except LabError as error:
                 # Once more, and from the very beginning: a saved state may not fit a newer QEMU.
                 self._say(f"{error}\nonce more, from power-on")
-                _stop(self.folder)
+                self.down()
                 self._start(saved=False)
             self._say(f"the lab is up after {time.monotonic() - began:.0f} s ({self.accel}): {self.folder}")
 
@@ -134,6 +128,10 @@ class Lab:
             )
             for disk in one.kind.disks:
                 _qemu_img("create", "-q", "-f", "qcow2", str(self.folder / f"{disk}.qcow2"), "64G")
+
+    def down(self) -> None:
+        """End the machines at once: what is not in the saved state is lost, as is meant."""
+        stop_all()
 
     # -- in between
 
@@ -210,14 +208,10 @@ class Lab:
 
 
 def stop_all() -> None:
-    """End every machine of this cache at once: what is not in the saved state is lost, as is meant."""
+    """End every machine of this cache, also those of a lab made from an older recipe."""
     for folder in _in_use(cache() / "state"):
-        _stop(folder)
-
-
-def _stop(folder: Path) -> None:
-    for kind in (STORAGE, DOM0):
-        Machine(kind, folder).kill()
+        for kind in (STORAGE, DOM0):
+            Machine(kind, folder).kill()
 
 
 def _in_use(layer: Path) -> list[Path]:
