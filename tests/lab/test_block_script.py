@@ -332,7 +332,7 @@ def breakable(node: LabNode, dom0: Dom0, tmp_path: Path) -> Path:
 def test_cut_off_at_a_command(node: LabNode, dom0: Dom0, first: Guest, breakable: Path, fault: str) -> None:
     """The connection drops (or all of it is killed) at a command of attach and of detach: the same again ends it."""
     made = _made(node, "first/cut")
-    step = 1 if THOROUGH else 8
+    step = 1 if THOROUGH else 16
     number, reached = 1 - step, {"attach", "detach"}
     while reached:
         number += step

@@ -12,9 +12,9 @@ from tests.lab.live import THOROUGH, Dom0, LabNode
 from xvmstore import Site
 
 DISKS = ("first", "second", "third")
-CHECKPOINTS = 50 if THOROUGH else 12
+CHECKPOINTS = 50 if THOROUGH else 8
 # A rehearsal takes 16 s under emulation, a clone read on the node a second: all are cloned, and some rehearsed.
-REHEARSED = 1 if THOROUGH else 10
+REHEARSED = 1 if THOROUGH else 5
 BLOCK = 4096
 # Slots of a disk, of a block each. All is overwritten many times, so a block may be older than it should be, too.
 RING = 48
@@ -136,7 +136,7 @@ def test_the_test_can_fail(last: int) -> None:
 
 
 def test_all_disks_at_one_moment(node: LabNode, dom0: Dom0, guest: str) -> None:
-    """Each of 50 checkpoints has no write without all the earlier ones, on any disk: in clones of all of them, and in
+    """Each checkpoint has no write without all the earlier ones, on any disk: in clones of all of them, and in
     rehearsals of some, read over iSCSI.
 
     It has what was acknowledged before it was asked for, and nothing that was written after it was there.

@@ -1,8 +1,8 @@
 """Commands of operations broken one by one on the real node: the same command, run again, ends it.
 
 ``sudo`` on the node is a stand-in that counts what it is asked to run, and breaks one of it; nothing else is touched.
-Only LIO's own commands of a rename are, since test_power_cut cuts the others short, and those of ZFS are broken on the
-embedded nodes; with XVMSTORE_LAB_THOROUGH set, every command of every operation is, in every way (hours).
+Only every other of LIO's own commands of a rename is, since test_power_cut cuts other operations short, and ZFS's are
+broken on the embedded nodes; with XVMSTORE_LAB_THOROUGH set, every command of every operation is, in every way (hours).
 """
 
 from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def test_any_command_may_fail(node: LabNode, site: Site, guest: str, call: str, 
     calls = list(enumerate(node.shell("cat /run/calls").split(), start=1))
     changes = [number for number, name in calls if THOROUGH or (name.startswith("lio-") and "look" not in name)]
     assert len(changes) >= 3
-    for number in changes:
+    for number in changes if THOROUGH else changes[::2]:
         name = f"{guest}n{number}"
         _break(node, 0, "none")
         for one in before:

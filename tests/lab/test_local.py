@@ -32,7 +32,10 @@ zfs = local.here(prefer=sys.argv[1])
 T = "tank/local"
 A, B, C, ODD, FS, TIGHT = (f"{T}/{one}" for one in ("a", "b", "c", "an odd:name", "fs", "tight/disk"))
 
+seen = []
+
 def sh(*argv):
+    seen.clear()
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{argv}: {done.stderr}")
@@ -49,10 +52,12 @@ def shown():
     found = sh("zfs", "list", "-H", "-t", "all", "-r", "-o", "name,clones,org.xvmstore:reason", T).splitlines()
     snapshots = [line.split("\t")[0] for line in found if "@" in line]
     held = sh("zfs", "holds", "-H", *snapshots).splitlines() if snapshots else []
-    return [*found, *("held\t" + "\t".join(line.split("\t")[:2]) for line in sorted(held))]
+    seen[:] = [*found, *("held\t" + "\t".join(line.split("\t")[:2]) for line in sorted(held))]
+    return list(seen)
 
 def ask(what, do, *words):
-    before = shown()
+    # What nothing has touched since the last question is as it was then.
+    before = list(seen) or shown()
     try:
         do(*words)
         ended = ["done", [], ""]

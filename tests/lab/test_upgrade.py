@@ -86,10 +86,11 @@ def test_an_upgrade_that_is_not_well_is_undone(node: LabNode, dom0: Dom0, guest:
     _tidy(node, config)
 
 
+@pytest.mark.skipif(not THOROUGH, reason="on embedded nodes; here the node's own death: XVMSTORE_LAB_THOROUGH=1")
 def test_cut_off_anywhere(node: LabNode, dom0: Dom0, guest: Guest, config: Path) -> None:
     """The client killed, or its connections dropped, at different moments of the way back: --resume ends it."""
     before, disks = sums(guest, dom0), facts(config)
-    for seconds, drop in ((0.0, False), (2.0, True), (5.0, False), (7.0, True)) if THOROUGH else ((4.0, True),):
+    for seconds, drop in ((0.0, False), (2.0, True), (5.0, False), (7.0, True)):
         told = _cut_off(node, config, seconds=seconds, drop=drop)
         _resume_until_done(node, config, told)
         guest.saw("GUEST-UP")

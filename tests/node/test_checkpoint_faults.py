@@ -102,7 +102,7 @@ def test_any_command_may_fail(fresh: Callable[[str], LiveNode], guest: str, name
         operation.does(site, guest, checkpoint)
         count = sum(len(one["commands"]) for one in node.execs()[before:])
         assert count > 20
-        for number in sampled(count, CASES.index((name, fault)), every=18):
+        for number in sampled(count, CASES.index((name, fault)), every=24):
             # One guest for all, or the node has more to list each time.
             _tidy(site, guest, checkpoint)
             _change(node, site, guest, checkpoint, name)
