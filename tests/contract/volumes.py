@@ -251,8 +251,7 @@ def test_the_shared_target_layout(modern: Node, guest: str, tmp_path: Path) -> N
 
 def test_what_was_there_before_is_never_destroyed(node: Node, guest: str) -> None:
     """A filesystem or a zvol of somebody's in the place of a guest's dataset outlives every command for that guest."""
-    node.xvm("node", "setup", "--apply")
-    node.on_node("zfs", "create", f"tank/xvm/{guest}")
+    node.on_node("zfs", "create", "-p", f"tank/xvm/{guest}")
     node.on_node("zfs", "create", "-V", "64m", f"tank/xvm/{guest}z")
     try:
         said = [

@@ -26,7 +26,11 @@ _XEN = (
     "smap=off smep=off xpti=off spec-ctrl=no"
 )
 # TCG keeps what it has translated by virtual address: with programs at random ones, it begins anew with each process.
-LINUX = "mitigations=off nokaslr norandmaps"
+# What a kernel does besides for each process and page, nobody here looks at: without it a process takes a sixth less.
+LINUX = (
+    "mitigations=off nokaslr norandmaps init_on_alloc=0 cgroup_disable=memory apparmor=0 audit=0 psi=0 "
+    "hardened_usercopy=off randomize_kstack_offset=off nowatchdog"
+)
 _LINUX = f"root=/dev/vda rw {LINUX} net.ifnames=0 loglevel=4"
 
 
