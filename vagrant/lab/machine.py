@@ -123,17 +123,15 @@ class Machine:
         for leftover in ("net", "qmp", "pid", "ssh"):
             (self.folder / f"{self.name}.{leftover}").unlink(missing_ok=True)
         restore = ("-loadvm", READY) if saved else ()
-        # No child of ours: it outlives this process, and is nobody's zombie when it ends.
-        shell = ("setsid", "--fork", "sh", "-c", 'echo $$ >"$0.pid" && exec "$@" </dev/null >>"$0.qemu.log" 2>&1')
+        # No child of ours: it outlives this process, and is nobody's zombie when it ends. Its number is there whole or
+        # not at all: whoever finds an empty file takes the machine for ended.
+        tell = 'echo $$ >"$0.pid.new" && mv "$0.pid.new" "$0.pid"'
+        shell = ("setsid", "--fork", "sh", "-c", tell + ' && exec "$@" </dev/null >>"$0.qemu.log" 2>&1')
         subprocess.run([*shell, self.name, *argv, *restore], cwd=self.folder, check=True, timeout=30)
-        self._wait(lambda: self._speaks() or (self._begun() and self.pid is None), 30, "start")
+        begun = self.folder / f"{self.name}.pid"
+        self._wait(lambda: self._speaks() or (begun.exists() and self.pid is None), 30, "start")
         if not self._speaks():
             raise LabError(f"{self.name}: QEMU ended at once:\n{tail(self.folder / f'{self.name}.qemu.log', 5)}")
-
-    def _begun(self) -> bool:
-        """Whether the process has told its number: the file is there a moment before there is anything in it."""
-        file = self.folder / f"{self.name}.pid"
-        return file.exists() and file.stat().st_size > 0
 
     def _speaks(self) -> bool:
         return (self.folder / f"{self.name}.qmp").exists()
